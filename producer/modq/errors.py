@@ -1,0 +1,62 @@
+"""The errors of modq, one small tree.
+
+::
+
+    ModqError
+    ├── InvalidPost          the post itself is wrong: mend it, a retry is useless
+    ├── QueueError
+    │   ├── QueueUnavailable the queue could not be reached in time: retry the same post
+    │   ├── QueueFull        the queue has no memory left: retry later
+    │   └── QueueRefused     the queue said no (credentials, rights): mend the configuration
+    ├── InvalidFlag          a webhook that is not ours, was altered, or is too old: answer 400
+    └── MissingExtra         a command needs packages that are not installed
+"""
+
+from __future__ import annotations
+
+
+class ModqError(Exception):
+    """Base of every error that modq raises on purpose."""
+
+    retryable = False
+    """Whether trying the same call again, unchanged, can succeed."""
+
+
+class InvalidPost(ModqError, ValueError):
+    """The post cannot be judged as it is; ``reason`` is a stable code, ``detail`` a sentence.
+
+    Neither ever holds the text of the post, so both are safe to log.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class QueueError(ModqError):
+    """Base of what can go wrong between the producer and the queue."""
+
+
+class QueueUnavailable(QueueError):
+    """The queue did not confirm in time. Retrying the same post is safe: it is judged once."""
+
+    retryable = True
+
+
+class QueueFull(QueueError):
+    """The queue has no memory left. What was confirmed before is safe; retry this one later."""
+
+    retryable = True
+
+
+class QueueRefused(QueueError):
+    """The queue answered no: wrong credentials, missing rights, or not a stream."""
+
+
+class InvalidFlag(ModqError, ValueError):
+    """The webhook is not signed with our secret, was altered on its way, or is too old."""
+
+
+class MissingExtra(ModqError):
+    """A part of modq was asked for whose packages are not installed."""

@@ -1,0 +1,1 @@
+"""From labelled texts to a measured adapter that a worker loads."""

@@ -1,0 +1,1 @@
+"""The commands of ``modq`` that need the training packages, one module each."""

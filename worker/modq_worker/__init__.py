@@ -1,0 +1,1 @@
+"""The worker: reads posts from the queue, judges them, stores the verdicts, tells the site."""
