@@ -11,9 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from modq.errors import ModqError
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from modq.errors import ModqError
 
 RUNNING_STACK = "running.json"
 """Where ``modq up`` writes ``{"redis_url": ..., "database_url": ...}``, in the home folder, mode 0600."""
@@ -42,10 +43,14 @@ class Settings(BaseSettings):
     )
     threads: int = Field(1, ge=1, description="CPU threads of one worker's model. One worker per core beats one worker with many threads.")
     pass_tokens: int | None = Field(None, ge=64, description="Tokens of one forward pass. Default: 512 on a CPU, 16384 on a GPU.")
-    max_windows: int = Field(16, ge=2, description="Windows of a long text that are judged; of a longer one they are spread evenly and the verdict says truncated.")
+    max_windows: int = Field(
+        16, ge=2, description="Windows of a long text that are judged; of a longer one they are spread evenly and the verdict says truncated."
+    )
 
     # The policy
-    threshold: float | None = Field(None, gt=0, lt=1, description="Score from which a post is toxic. Default: the one the adapter was calibrated for.")
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="Score from which a post is toxic. Default: the one the adapter was calibrated for."
+    )
     keep_text: Literal["always", "flagged", "never"] = Field("always", description="Which posts keep their text in the store.")
 
     # The worker

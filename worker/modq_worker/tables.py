@@ -63,7 +63,11 @@ class VerdictRow(Table):
     """The judgement of one post; revision 0 is the worker's, higher ones supersede it after a rescan."""
 
     __tablename__ = "verdicts"
-    __table_args__ = (CheckConstraint("label IN ('safe', 'toxic')", name="label"), CheckConstraint("score BETWEEN 0 AND 1", name="score"), Index(None, "label", "stored_at"))
+    __table_args__ = (
+        CheckConstraint("label IN ('safe', 'toxic')", name="label"),
+        CheckConstraint("score BETWEEN 0 AND 1", name="score"),
+        Index(None, "label", "stored_at"),
+    )
 
     post_key: Mapped[uuid.UUID] = mapped_column(ForeignKey("posts.key", ondelete="CASCADE"), primary_key=True)
     revision: Mapped[int] = mapped_column(primary_key=True, server_default=text("0"))

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Literal
 
 from modq.post import Lane, Post
-
 from modq_worker.policy import Policy
 
 Label = Literal["safe", "toxic"]

@@ -1,0 +1,285 @@
+"""The hot path: from entries on the queue to verdicts in the store.
+
+Read ``Drain.run`` first; what follows it is in the order of a post's life.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeVar
+
+import structlog
+from redis import RedisError
+
+from modq.errors import InvalidPost, ModqError
+from modq.post import Post, decode
+from modq_worker.dead_letters import DeadLetter, DeadLetters
+from modq_worker.policy import Policy
+from modq_worker.stream import Entry, Inbox
+from modq_worker.verdict import Score, Verdict, decide
+from modq_worker.verdict_store import StoreRefused, StoreUnavailable, VerdictStore
+from modq_worker.watchdog import Pulse, end_process
+
+_HARMLESS: Final = "Good morning, everyone."
+_SAY_EVERY_SECONDS: Final = 10.0
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class Stopping(ModqError):
+    """The worker was asked to stop; what it holds goes back to the queue."""
+
+
+class Judge(Protocol):
+    """What the drain needs of a classifier."""
+
+    def score(self, texts: Sequence[str], after_pass: AfterPass = ...) -> list[Score]:
+        """One score per text, in their order; ``after_pass`` is called after each forward pass."""
+
+
+class AfterPass(Protocol):
+    """Called between two forward passes."""
+
+    def __call__(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A post that could be read, with the entry that brought it."""
+
+    entry: Entry
+    post: Post
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What has become of a batch: every entry of it ends in one of the two lists."""
+
+    judged: list[tuple[Entry, Verdict]] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+
+
+class Drain:
+    """Judges what waits in the lanes, live before backlog, and returns when nothing waits any more."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        judge: Judge,
+        store: VerdictStore,
+        dead_letters: DeadLetters,
+        policy: Policy,
+        pulse: Pulse,
+        *,
+        adapter: str,
+        batch_posts: int,
+        max_attempts: int,
+    ) -> None:
+        self._inbox = inbox
+        self._judge = judge
+        self._store = store
+        self._dead_letters = dead_letters
+        self._policy = policy
+        self._pulse = pulse
+        self._adapter = adapter
+        self._batch_posts = batch_posts
+        self._max_attempts = max_attempts
+        self._stopping = threading.Event()
+        self._cut_short = True
+        """Whether this consumer may hold entries of a batch that it did not finish."""
+        self._said_waiting = -_SAY_EVERY_SECONDS
+
+    def stop(self) -> None:
+        """Ask a running drain to end after the present forward pass."""
+        self._stopping.set()
+
+    def run(self) -> int:
+        """Judge until nothing waits, or until asked to stop.
+
+        Returns:
+            How many entries got an outcome.
+        """
+        finished = 0
+        with self._pulse.working(), suppress(Stopping):
+            while (step := self._step()) is not None:
+                finished += step
+        return finished
+
+    def _step(self) -> int | None:
+        """Finish one batch; None when nothing waits."""
+        self._go_on()
+        try:
+            batch = self._next_batch()
+            return self._finish(batch) if batch else None
+        except RedisError as error:
+            self._cut_short = True
+            self._wait("the queue", error, 0.5)
+            return 0
+
+    def _go_on(self) -> None:
+        """The work has come a step further, and goes on unless it was asked to stop."""
+        self._pulse.beat()
+        if self._stopping.is_set():
+            raise Stopping
+
+    # Reading
+
+    def _next_batch(self) -> list[Entry]:
+        if abandoned := self._inbox.claim_abandoned(self._batch_posts):
+            return abandoned
+        if self._cut_short:
+            if own := self._inbox.read_own(self._batch_posts):
+                return own
+            self._cut_short = False
+        return next((new for lane in self._inbox.lanes if (new := self._inbox.read_new(lane, self._batch_posts))), [])
+
+    def _finish(self, entries: list[Entry]) -> int:
+        """Bring every entry to its outcome, suspects one by one."""
+        self._cut_short = True
+        together = [entry for entry in entries if not entry.suspect]
+        if together:
+            self._judge_batch(together)
+        for entry in entries:
+            if entry.suspect:
+                self._go_on()
+                self._judge_suspect(entry)
+        self._cut_short = False
+        return len(entries)
+
+    def _judge_suspect(self, entry: Entry) -> None:
+        """Judge alone what a dead worker held: if it kills this one too, its neighbours are not with it."""
+        if (attempts := self._inbox.count_attempt(entry)) <= self._max_attempts:
+            self._judge_batch([entry])
+            return
+        letter = _letter(entry, "kills_the_worker", f"the worker died in each of {attempts - 1} attempts at it alone")
+        self._commit(Outcome(letters=[letter]), [entry])
+
+    # Judging
+
+    def _judge_batch(self, entries: list[Entry]) -> None:
+        started = time.perf_counter()
+        outcome = Outcome()
+        self._classify(_read(entries, outcome), outcome)
+        classified = time.perf_counter()
+        self._commit(outcome, entries)
+        log.debug(
+            "batch",
+            lane=entries[0].lane,
+            posts=len(entries),
+            toxic=sum(verdict.label == "toxic" for _, verdict in outcome.judged),
+            dead_letters=len(outcome.letters),
+            classify_ms=round((classified - started) * 1000, 1),
+            store_ms=round((time.perf_counter() - classified) * 1000, 1),
+        )
+
+    def _classify(self, posts: list[Readable], outcome: Outcome) -> None:
+        """Score the posts together; where that fails, halve until the poison is alone."""
+        if not posts:
+            return
+        try:
+            outcome.judged.extend(self._decide(posts))
+        except (Stopping, RedisError):
+            raise
+        except Exception as error:
+            # Whatever a model may raise: the post that makes it raise must be found, and only that one parked.
+            self._check_model(posts, error)
+            if len(posts) == 1:
+                entry, post = posts[0].entry, posts[0].post
+                outcome.letters.append(_letter(entry, "classifier_error", f"the classifier raised {type(error).__name__}", post))
+                return
+            for half in _halves(posts):
+                self._classify(half, outcome)
+
+    def _decide(self, posts: list[Readable]) -> list[tuple[Entry, Verdict]]:
+        after_pass = self._go_on if posts[0].entry.lane == "live" else self._look_at_live
+        scores = self._judge.score([readable.post.text for readable in posts], after_pass=after_pass)
+        return [
+            (entry, decide(post, score, self._policy, adapter=self._adapter, lane=entry.lane, published_at=entry.published_at))
+            for entry, post, score in ((readable.entry, readable.post, score) for readable, score in zip(posts, scores, strict=True))
+        ]
+
+    def _look_at_live(self) -> None:
+        """Between two backlog passes: a live post waits for one of them at most."""
+        self._go_on()
+        if "live" in self._inbox.lanes and (live := self._inbox.read_new("live", self._batch_posts)):
+            self._judge_batch(live)
+
+    def _check_model(self, posts: list[Readable], error: Exception) -> None:
+        """A model that cannot judge a harmless text either is broken, and no post is to blame."""
+        try:
+            score = self._judge.score([_HARMLESS])[0].toxic
+            if 0 <= score <= 1:
+                return
+        except Exception as second:
+            # Any failure at all says the same.
+            error = second
+        self._inbox.forgive(readable.entry for readable in posts)
+        self._inbox.leave()
+        end_process(f"the model is broken: {type(error).__name__}")
+
+    # Keeping
+
+    def _commit(self, outcome: Outcome, entries: list[Entry]) -> None:
+        """Store the outcome, waiting for the database as long as it takes, and only then acknowledge."""
+        pause = 0.0
+        while True:
+            try:
+                self._save(outcome.judged, outcome)
+                self._dead_letters.park(outcome.letters)
+                break
+            except StoreUnavailable as error:
+                if not pause:
+                    self._inbox.forgive(entries)
+                pause = min(pause * 2 or 0.1, 2.0)
+                self._wait("the store", error, pause)
+        self._inbox.acknowledge(entries)
+
+    def _save(self, judged: list[tuple[Entry, Verdict]], outcome: Outcome) -> None:
+        """Save the verdicts together; where one's data is refused, halve until it is alone. Safe to repeat."""
+        if not judged:
+            return
+        try:
+            self._store.save([verdict for _, verdict in judged])
+        except StoreRefused as error:
+            if len(judged) == 1:
+                entry, verdict = judged[0]
+                outcome.letters.append(_letter(entry, "store_refused", str(error), verdict.post))
+                return
+            for half in _halves(judged):
+                self._save(half, outcome)
+
+    def _wait(self, whom: str, error: Exception, seconds: float) -> None:
+        """The world failed, not a post: hold what we have, say so now and then, and try again."""
+        if time.monotonic() - self._said_waiting > _SAY_EVERY_SECONDS:
+            self._said_waiting = time.monotonic()
+            log.warning("waiting", whom=whom, error=str(error) if isinstance(error, ModqError) else type(error).__name__)
+        if self._stopping.wait(seconds):
+            raise Stopping
+        self._pulse.beat()
+
+
+def _halves(items: list[T]) -> tuple[list[T], list[T]]:
+    return items[: len(items) // 2], items[len(items) // 2 :]
+
+
+def _read(entries: Sequence[Entry], outcome: Outcome) -> list[Readable]:
+    """Understand the entries; those that cannot be read become dead letters."""
+    posts = []
+    for entry in entries:
+        try:
+            if entry.malformed:
+                raise InvalidPost("not_an_entry", "the entry must have just one field, named post")
+            posts.append(Readable(entry, decode(entry.raw)))
+        except InvalidPost as error:
+            outcome.letters.append(_letter(entry, error.reason, error.detail))
+    return posts
+
+
+def _letter(entry: Entry, reason: str, detail: str, post: Post | None = None) -> DeadLetter:
+    return DeadLetter(entry.lane, entry.id, entry.raw, reason, detail, post.source if post else None, post.id if post else None)
