@@ -25,7 +25,7 @@ class Table(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
         str: TEXT,
         bytes: BYTEA,
         float: DOUBLE_PRECISION,
@@ -106,7 +106,7 @@ class DeliveryRow(Table):
         ForeignKeyConstraint(["post_key", "revision"], ["verdicts.post_key", "verdicts.revision"], ondelete="CASCADE"),
         UniqueConstraint("post_key", "revision", "endpoint_id"),
         CheckConstraint("state IN ('pending', 'delivered', 'failed')", name="state"),
-        Index("ix_deliveries_due", "next_attempt_at", postgresql_where=text("state = 'pending'")),
+        Index("ix_deliveries_due", "endpoint_id", "next_attempt_at", postgresql_where=text("state = 'pending'")),
         Index(None, "endpoint_id"),
     )
 

@@ -36,6 +36,6 @@ def _check() -> int:
     from modq_worker.settings import settings
     from modq_worker.stream import ALIVE, connect
 
-    alive = [key for key in connect(settings().redis()).scan_iter(f"{ALIVE}{socket.gethostname()}:*", count=1000)]
+    alive = list(connect(settings().redis()).scan_iter(f"{ALIVE}{socket.gethostname()}:*", count=1000))
     print(f"{len(alive)} worker(s) of this machine alive" if alive else "no worker of this machine is alive")
     return 0 if alive else 1
