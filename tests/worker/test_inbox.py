@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from redis import Redis
+
 from modq.post import Lane, Post, encode, stream_of
 from modq_worker.stream import ALIVE, GROUP, Inbox, connect
-from redis import Redis
 
 
 @pytest.fixture
