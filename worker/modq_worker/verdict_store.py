@@ -1,0 +1,147 @@
+"""Keeps verdicts: one statement holds the posts, their verdicts and the deliveries that these cause."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from sqlalchemy import Engine, text
+
+from modq_worker.store_errors import StoreRefused, StoreUnavailable, store_errors
+from modq_worker.verdict import Verdict
+
+__all__ = ["DELIVERIES_WRITTEN", "StoreRefused", "StoreUnavailable", "VerdictStore"]
+
+KeepText = Literal["always", "flagged", "never"]
+
+DELIVERIES_WRITTEN: Final = "modq_deliveries"
+"""The channel on which the notifier is woken."""
+
+
+class VerdictStore:
+    """The verdicts of every worker; safe to share between threads."""
+
+    def __init__(self, engine: Engine, keep_text: KeepText = "always") -> None:
+        self._engine = engine
+        self._keep_text = keep_text
+
+    def save(self, verdicts: Sequence[Verdict]) -> int:
+        """Store the verdicts that are new, with one delivery per endpoint that wants to know; all of it or nothing.
+
+        A verdict on content that was judged before is passed over: the first stands. So saving is safe to repeat.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            StoreUnavailable: the store cannot take them now; hold them and save again.
+            StoreRefused: the store will never take one of them; save fewer to find which.
+        """
+        if not verdicts:
+            return 0
+        with store_errors(), self._engine.begin() as connection:
+            return int(connection.execute(_SAVE, self._columns(verdicts)).scalar_one())
+
+    def _columns(self, verdicts: Sequence[Verdict]) -> dict[str, list[Any]]:
+        # Sorted, so that two workers that save the same posts wait for each other instead of deadlocking.
+        # Reversed first: of two verdicts on the same content the first stands.
+        unique = sorted({verdict.key: verdict for verdict in reversed(verdicts)}.items())
+        rows = [self._row(verdict) for _, verdict in unique]
+        return {name: [row[name] for row in rows] for name in _TYPES}
+
+    def _row(self, verdict: Verdict) -> dict[str, Any]:
+        post = verdict.post
+        kept = self._keep_text == "always" or (self._keep_text == "flagged" and verdict.label == "toxic")
+        return {
+            "key": verdict.key,
+            "source": post.source,
+            "post_id": post.id,
+            "content_hash": post.content_hash,
+            "text": post.text if kept else None,
+            "author": post.author,
+            "conversation": post.conversation,
+            "parent_text": post.parent_text if kept else None,
+            "created_at": post.created_at,
+            "language": post.language,
+            "metadata": _json(post.metadata),
+            "lane": verdict.lane,
+            "published_at": verdict.published_at,
+            "label": verdict.label,
+            "score": verdict.score,
+            "rules": _json(verdict.rules),
+            "truncated": verdict.truncated,
+            "adapter": verdict.adapter,
+            "policy": verdict.policy,
+        }
+
+
+def _json(values: Mapping[str, Any]) -> str | None:
+    # What JSON has no word for (NaN) is left for Postgres to refuse.
+    return json.dumps(dict(values)) if values else None
+
+
+_TYPES: Final = {
+    "key": "uuid",
+    "source": "text",
+    "post_id": "text",
+    "content_hash": "bytea",
+    "text": "text",
+    "author": "text",
+    "conversation": "text",
+    "parent_text": "text",
+    "created_at": "timestamptz",
+    "language": "text",
+    "metadata": "text",
+    "lane": "text",
+    "published_at": "timestamptz",
+    "label": "text",
+    "score": "float8",
+    "rules": "text",
+    "truncated": "bool",
+    "adapter": "text",
+    "policy": "text",
+}
+"""The columns of the batch, each sent as one array."""
+
+_ARRAYS = ", ".join(f"CAST(:{name} AS {type_}[])" for name, type_ in _TYPES.items())
+
+# One statement sees one snapshot and is one transaction. Endpoints are locked against removal (and nothing else)
+# until the end of it, lest a delivery refer to one that has just gone. NOTIFY only wakes; the notifier polls as well.
+_SAVE: Final = text(
+    re.sub(
+        r"\s+",
+        " ",
+        f"""
+    WITH batch AS MATERIALIZED (
+        SELECT * FROM unnest({_ARRAYS}) AS batch({", ".join(_TYPES)})
+    ), kept AS (
+        INSERT INTO posts (key, source, post_id, content_hash, text, author, conversation, parent_text,
+                           created_at, language, metadata, lane, published_at)
+        SELECT key, source, post_id, content_hash, text, author, conversation, parent_text,
+               created_at, language, CAST(metadata AS jsonb), lane, published_at
+        FROM batch
+        ON CONFLICT DO NOTHING
+    ), new AS (
+        INSERT INTO verdicts (post_key, revision, label, score, rules, truncated, adapter, policy)
+        SELECT key, 0, label, score, CAST(rules AS jsonb), truncated, adapter, policy
+        FROM batch
+        ON CONFLICT DO NOTHING
+        RETURNING post_key, revision, CASE label WHEN 'toxic' THEN 'post.flagged' ELSE 'post.passed' END AS event
+    ), listening AS (
+        SELECT id, source, events FROM endpoints WHERE disabled_at IS NULL FOR KEY SHARE
+    ), told AS (
+        INSERT INTO deliveries (post_key, revision, endpoint_id, webhook_id, event)
+        SELECT new.post_key, new.revision, listening.id, 'msg_' || replace(CAST(new.post_key AS text), '-', ''), new.event
+        FROM new
+        JOIN batch ON batch.key = new.post_key
+        JOIN listening ON new.event = ANY (listening.events) AND (listening.source IS NULL OR listening.source = batch.source)
+        RETURNING id
+    ), woken AS MATERIALIZED (
+        SELECT pg_notify('{DELIVERIES_WRITTEN}', '') FROM (SELECT count(*) AS written FROM told) AS told WHERE written > 0
+    )
+    SELECT (SELECT count(*) FROM new) + 0 * (SELECT count(*) FROM woken)
+    """,
+    )
+)
