@@ -38,7 +38,7 @@ def test_posts_are_judged_by_the_shipped_adapter(start_worker, redis: Redis, red
         found = dict(
             connection.execute(
                 select(PostRow.post_id, VerdictRow.label).join(VerdictRow, VerdictRow.post_key == PostRow.key).where(PostRow.post_id.in_(["nice", "nasty"]))
-            ).tuples()
+            ).all()
         )
     assert found == {"nice": "safe", "nasty": "toxic"}
     wait_for(lambda: left_on_queue(redis) == 0)

@@ -84,7 +84,7 @@ def labels(engine: Engine) -> dict[str, str]:
 
 def letters(engine: Engine) -> dict[str | None, str]:
     with engine.connect() as connection:
-        return dict(connection.execute(select(DeadLetterRow.post_id, DeadLetterRow.reason)))
+        return dict(connection.execute(select(DeadLetterRow.post_id, DeadLetterRow.reason)).all())
 
 
 def left_on_queue(redis: Redis) -> int:
