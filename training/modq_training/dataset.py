@@ -1,0 +1,162 @@
+"""Labelled texts: read, freed of copies, split and mixed, all of it the same at every run.
+
+A row is ``{"text", "label": 0 safe | 1 toxic}`` and optionally ``category`` and ``source``, as JSON lines
+(``.jsonl``), CSV with a header (``.csv``), or either of them gzipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import random
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from modq.errors import ModqError
+
+from modq_training.recipe import Mix
+
+
+class InvalidDataset(ModqError):
+    """A file of labelled texts cannot be read; the sentence names the file and the row, never the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled text."""
+
+    text: str
+    label: int
+    """0 safe, 1 toxic."""
+    source: str
+    """The data set that it came from."""
+    category: str = ""
+    """The data set's own label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Examples to learn from and examples to choose by; no text of one is a near-copy of one of the other."""
+
+    train: list[Example]
+    validation: list[Example]
+
+
+def read_examples(path: Path) -> list[Example]:
+    """Every row of ``path``; a row without a source takes the file's name.
+
+    Raises:
+        InvalidDataset: the file or a row in it cannot be read.
+    """
+    source = path.name.split(".")[0]
+    try:
+        with _open(path) as lines:
+            return [_example(row, source, f"row {number} of {path.name}") for number, row in enumerate(_rows(path, lines), 1)]
+    except OSError as error:
+        raise InvalidDataset(f"{path.name} cannot be read: {error.strerror or error}.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error, EOFError) as error:
+        raise InvalidDataset(f"{path.name} is not the UTF-8 JSONL or CSV that its name says: {type(error).__name__}.") from None
+
+
+def deduplicate(examples: Iterable[Example]) -> list[Example]:
+    """The first of every text, in order; texts that the sources label differently are left out."""
+    kept: dict[str, Example] = {}
+    disputed: set[str] = set()
+    for example in examples:
+        key = normalise(example.text)
+        if kept.setdefault(key, example).label != example.label:
+            disputed.add(key)
+    return [example for key, example in kept.items() if key and key not in disputed]
+
+
+def split(examples: Iterable[Example], *, validation_share: float = 0.05) -> Split:
+    """Put each example on the side that its words' hash says.
+
+    An example's side depends on nothing but its words, so it is the same in every run, whatever else is in the data.
+    """
+    sides: tuple[list[Example], list[Example]] = ([], [])
+    for example in examples:
+        sides[_fraction(words_of(example.text)) < validation_share].append(example)
+    return Split(train=sides[0], validation=sides[1])
+
+
+def draw(examples: Sequence[Example], mix: Mix, *, rows: int, seed: int) -> list[Example]:
+    """At most ``rows`` different examples in random order, chosen by the mix's weights, ``mix.toxic_share`` of them toxic.
+
+    Where one class runs out the other is cut down with it, so that the share holds.
+    """
+    chance = random.Random(f"draw {seed}")
+    classes: tuple[list[tuple[float, int]], list[tuple[float, int]]] = ([], [])
+    for index, example in enumerate(examples):
+        weight = mix.weight(example.source, example.category)
+        key = chance.random()
+        if weight > 0:
+            # The largest of u^(1/w) are a weighted sample without replacement (Efraimidis and Spirakis, 2006).
+            classes[example.label].append((key ** (1 / weight), index))
+    safe, toxic = (sorted(keys, reverse=True) for keys in classes)
+    rows = _affordable(rows, mix.toxic_share, len(safe), len(toxic))
+    from_toxic = round(rows * mix.toxic_share)
+    chosen = [examples[index] for _, index in toxic[:from_toxic] + safe[: rows - from_toxic]]
+    chance.shuffle(chosen)
+    return chosen
+
+
+def normalise(text: str) -> str:
+    """The text without differences that no reader sees: case, width, spacing."""
+    return " ".join(unicodedata.normalize("NFKC", text[:10_000]).casefold().split())
+
+
+def words_of(text: str) -> str:
+    """The text's words, in order, without punctuation or repeats: what near-copies share. Of a text without words, the text."""
+    normalised = normalise(text)
+    return " ".join(dict.fromkeys(re.findall(r"\w+", normalised))) or normalised
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file's rows, uncompressed, so that compressing it again changes nothing."""
+    sha = hashlib.sha256()
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        while block := file.read(1 << 20):
+            sha.update(block)
+    return sha.hexdigest()
+
+
+def _affordable(rows: int, toxic_share: float, safe: int, toxic: int) -> int:
+    if toxic_share > 0:
+        rows = min(rows, int(toxic / toxic_share))
+    if toxic_share < 1:
+        rows = min(rows, int(safe / (1 - toxic_share)))
+    return rows
+
+
+def _fraction(text: str) -> float:
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:7]) / 2**56
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return io.TextIOWrapper(gzip.open(path), encoding="utf-8", newline="")
+    return path.open(encoding="utf-8", newline="")
+
+
+def _rows(path: Path, lines: TextIO) -> Iterator[Any]:
+    if ".csv" in path.suffixes:
+        return iter(csv.DictReader(lines))
+    return (json.loads(line) for line in lines if line.strip())
+
+
+def _example(row: Any, source: str, place: str) -> Example:
+    try:
+        text, label = row["text"], int(row["label"])
+    except (KeyError, TypeError, ValueError):
+        raise InvalidDataset(f"{place} has no text, or no label 0 or 1.") from None
+    if not isinstance(text, str) or label not in (0, 1):
+        raise InvalidDataset(f"{place} has no text, or no label 0 or 1.")
+    return Example(text, label, source=row.get("source") or source, category=str(row.get("category") or ""))

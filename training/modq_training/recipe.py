@@ -1,0 +1,90 @@
+"""A recipe: everything that a training run depends on, apart from its data and its seed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modq.errors import ModqError
+
+
+class InvalidRecipe(ModqError):
+    """The recipe does not exist, or has a field that is missing, unknown or of the wrong type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Which rows an epoch sees; the comments of ``recipe.toml`` say what the fields mean."""
+
+    rows: int
+    toxic_share: float
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    def weight(self, source: str, category: str) -> float:
+        """How readily a row is drawn: its category's weight, else its source's, else 1."""
+        return self.weights.get(f"{source}:{category}", self.weights.get(source, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One way to make an adapter."""
+
+    name: str
+    base: str
+    """The base model's name on its hub."""
+    mix: Mix
+    rank: int
+    alpha: int
+    dropout: float
+    target_modules: tuple[str, ...]
+    learning_rate: float
+    batch_rows: int
+    """Rows of one step of the optimiser."""
+    batch_tokens: int
+    """Most tokens, padding included, of one forward pass: a step of long texts takes several."""
+    max_tokens: int
+    epochs: int
+    revision: str | None = None
+    sha256: str | None = None
+    """Of the base's weights. None: the run pins whatever it finds."""
+    disguised_share: float = 0.0
+    """Share of the rows that are shown in disguise: leetspeak, spaced letters, capitals."""
+    warmup_share: float = 0.06
+    weight_decay: float = 0.01
+    patience: int = 4
+    """Evaluations without progress after which the run stops."""
+
+
+def recipes_file() -> Path:
+    """The recipes that come with modq: beside this package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parent
+    return next((path for path in (package.parent / "recipe.toml", package / "recipe.toml") if path.exists()), package / "recipe.toml")
+
+
+def load_recipe(name: str, file: Path | None = None) -> Recipe:
+    """Read the recipe ``name``.
+
+    Raises:
+        InvalidRecipe: with a sentence that says what is wrong.
+    """
+    file = file or recipes_file()
+    try:
+        document = tomllib.loads(file.read_text())
+        table = dict(document["recipe"][name])
+        mix = Mix(**document["mix"][table.pop("mix")])
+        return Recipe(name=name, mix=mix, target_modules=tuple(table.pop("target_modules")), **table)
+    except OSError as error:
+        raise InvalidRecipe(f"The recipes {file.name} cannot be read: {error.strerror}.") from None
+    except KeyError as error:
+        raise InvalidRecipe(f"The recipes {file.name} have nothing called {error}; recipes: {', '.join(names(file))}.") from None
+    except (TypeError, ValueError) as error:
+        raise InvalidRecipe(f"The recipe {name} in {file.name} is not right: {error}.") from None
+
+
+def names(file: Path | None = None) -> list[str]:
+    """The names of the recipes in ``file``."""
+    document: dict[str, Any] = tomllib.loads((file or recipes_file()).read_text())
+    return sorted(document.get("recipe", {}))
