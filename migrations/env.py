@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alembic import context
+from sqlalchemy import Connection, Engine, text
+
 from modq_worker.database import create_engine
 from modq_worker.settings import settings
 from modq_worker.tables import Table
-from sqlalchemy import Connection, Engine, text
 
 MIGRATING = 0x6D6F6471
 """The advisory lock of whoever migrates."""

@@ -18,8 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from modq.errors import ModqError
 from sqlalchemy.exc import StatementError, TimeoutError
+
+from modq.errors import ModqError
 
 
 class StoreError(ModqError):
@@ -98,5 +99,3 @@ def _first_line(error: BaseException) -> str:
     line = next(iter(str(error).strip().splitlines()), type(error).__name__)
     # A password in a URL, in a connection string, and the tail of one whose "@" was not escaped.
     return re.sub(r"(://[^:/@\s]*):\S*@|(password=)\S+|(')[^'\s]*@", r"\1\2\3***", line)
-
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -109,11 +108,7 @@ _ARRAYS = ", ".join(f"CAST(:{name} AS {type_}[])" for name, type_ in _TYPES.item
 
 # One statement sees one snapshot and is one transaction. Endpoints are locked against removal (and nothing else)
 # until the end of it, lest a delivery refer to one that has just gone. NOTIFY only wakes; the notifier polls as well.
-_SAVE: Final = text(
-    re.sub(
-        r"\s+",
-        " ",
-        f"""
+_SAVE: Final = text(f"""
     WITH batch AS MATERIALIZED (
         SELECT * FROM unnest({_ARRAYS}) AS batch({", ".join(_TYPES)})
     ), kept AS (
@@ -142,6 +137,4 @@ _SAVE: Final = text(
         SELECT pg_notify('{DELIVERIES_WRITTEN}', '') FROM (SELECT count(*) AS written FROM told) AS told WHERE written > 0
     )
     SELECT (SELECT count(*) FROM new) + 0 * (SELECT count(*) FROM woken)
-    """,
-    )
-)
+    """)  # noqa: S608 - what is put in are names of our own
