@@ -8,6 +8,7 @@
     │   ├── QueueUnavailable the queue could not be reached in time: retry the same post
     │   ├── QueueFull        the queue has no memory left: retry later
     │   └── QueueRefused     the queue said no (credentials, rights): mend the configuration
+    ├── InvalidSecret        a webhook secret that is none: mend the configuration
     ├── InvalidFlag          a webhook that is not ours, was altered, or is too old: answer 400
     └── MissingExtra         a command needs packages that are not installed
 """
@@ -37,6 +38,9 @@ class InvalidPost(ModqError, ValueError):
 class QueueError(ModqError):
     """Base of what can go wrong between the producer and the queue."""
 
+    confirmed = 0
+    """Of ``submit_many``'s posts, so many from the first on are on the queue for certain; go on from there."""
+
 
 class QueueUnavailable(QueueError):
     """The queue did not confirm in time. Retrying the same post is safe: it is judged once."""
@@ -52,6 +56,10 @@ class QueueFull(QueueError):
 
 class QueueRefused(QueueError):
     """The queue answered no: wrong credentials, missing rights, or not a stream."""
+
+
+class InvalidSecret(ModqError, ValueError):
+    """A webhook secret is not ``whsec_`` and the base64 of 24 to 64 bytes."""
 
 
 class InvalidFlag(ModqError, ValueError):

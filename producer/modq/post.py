@@ -95,8 +95,8 @@ class Post:
             _check_name(name, getattr(self, name), required=False)
         if self.parent_text is not None and not isinstance(self.parent_text, str):
             raise InvalidPost("wrong_type", f"parent_text must be a string, not {_kind(self.parent_text)}")
-        if self.created_at is not None and (not isinstance(self.created_at, datetime) or self.created_at.tzinfo is None):
-            raise InvalidPost("invalid_field", "created_at must be a date and time with a time zone")
+        if self.created_at is not None:
+            self._replace("created_at", _check_time(self.created_at))
         self._replace("text", _storable(self.text))
         if self.parent_text is not None:
             self._replace("parent_text", _storable(self.parent_text[:MAX_TEXT_CHARS]))
@@ -127,10 +127,10 @@ def encode(post: Post) -> bytes:
         if (value := getattr(post, name)) is not None:
             entry[name] = value
     if post.created_at is not None:
-        entry["created_at"] = post.created_at.astimezone(UTC).isoformat()
+        entry["created_at"] = post.created_at.isoformat()
     if post.metadata:
         entry["metadata"] = dict(post.metadata)
-    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
+    return _to_json(entry).encode()
 
 
 def decode(raw: bytes) -> Post:
@@ -142,7 +142,16 @@ def decode(raw: bytes) -> Post:
     """
     if len(raw) > MAX_ENTRY_BYTES:
         raise InvalidPost("entry_too_large", f"the entry has {len(raw):,} bytes, more than {MAX_ENTRY_BYTES:,}")
-    fields = _read_object(raw)
+    return post_from(_read_object(raw))
+
+
+def post_from(fields: Mapping[str, Any]) -> Post:
+    """The post that the fields of a JSON object describe, by the rules of ``decode``.
+
+    Raises:
+        InvalidPost: and nothing else, whatever the values.
+    """
+    fields = dict(fields)
     if (version := fields.pop("v", VERSION)) != VERSION or isinstance(version, bool):
         raise InvalidPost("unknown_version", f"v must be {VERSION} or absent: this worker reads no other version")
     if unknown := fields.keys() - _FIELDS:
@@ -181,6 +190,15 @@ def _read_time(value: object) -> datetime:
         return datetime.fromisoformat(value)
     except ValueError:
         raise InvalidPost("invalid_field", "created_at must look like 2026-01-31T12:00:00Z") from None
+
+
+def _check_time(value: object) -> datetime:
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidPost("invalid_field", "created_at must be a date and time with a time zone")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidPost("invalid_field", "created_at must lie in the years 1 to 9999 of UTC") from None
 
 
 def _check_name(name: str, value: object, *, required: bool) -> None:
@@ -229,4 +247,6 @@ def _kind(value: object) -> str:
     )
 
 
+# Made once: json.dumps would make an encoder for every post.
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _FIELDS: Final = frozenset(Post.__dataclass_fields__)
