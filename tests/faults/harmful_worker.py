@@ -1,0 +1,104 @@
+"""A real worker, with a judge that goes by marks in the text, that dies where it is told to.
+
+``FAULT_AT`` names the point, ``FAULT_MARK`` a file that is made by the first to die there, so that only one does.
+The queue's guarantees do not depend on the model, and a judge without one starts in a second.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import types
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from modq_worker.verdict import Score
+
+CALLS_BEFORE_DEATH = 3
+
+
+def die() -> None:
+    """kill -9, once in this world."""
+    try:
+        os.close(os.open(os.environ["FAULT_MARK"], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class MarkJudge:
+    """Judges 64 texts a pass by the words in them; ``RAISE`` makes it raise, ``KILL`` kills its process, ``HANG`` hangs it."""
+
+    adapter = SimpleNamespace(id="marks@0", threshold=0.5)
+
+    @classmethod
+    def load(cls, *_: object, **__: object) -> MarkJudge:
+        return cls()
+
+    def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
+        scores: list[Score] = []
+        for start in range(0, len(texts), 64):
+            for text in texts[start : start + 64]:
+                if "RAISE" in text:
+                    raise RuntimeError("as the post asked")
+                if "KILL" in text:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if "HANG" in text:
+                    time.sleep(3600)
+                scores.append(Score(0.9 if "toxic" in text else 0.1))
+            after_pass()
+        return scores
+
+
+def die_after(owner: type, name: str, only_if_something: bool = False) -> None:
+    """Let the method do its work a few times, then die right after it."""
+    method: Callable[..., Any] = getattr(owner, name)
+    calls = 0
+
+    def and_die(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        result = method(*args, **kwargs)
+        calls += bool(result) or not only_if_something
+        if calls >= CALLS_BEFORE_DEATH or (calls and name == "claim_abandoned"):
+            die()
+        return result
+
+    setattr(owner, name, and_die)
+
+
+def set_up(point: str | None) -> None:
+    """Arrange for death at ``point``."""
+    from sqlalchemy import Engine, event
+
+    from modq_worker.stream import Inbox
+    from modq_worker.tasks import Drain
+    from modq_worker.verdict_store import VerdictStore
+
+    if point == "after_read":
+        die_after(Inbox, "read_new", only_if_something=True)
+    elif point == "after_classify":
+        die_after(Drain, "_decide")
+    elif point == "after_insert":
+        commits = iter(range(1_000_000))
+        event.listen(Engine, "commit", lambda _: next(commits) >= CALLS_BEFORE_DEATH and die())
+    elif point == "after_commit":
+        die_after(VerdictStore, "save")
+    elif point == "after_acknowledge":
+        die_after(Inbox, "acknowledge")
+    elif point == "during_recovery":
+        die_after(Inbox, "claim_abandoned", only_if_something=True)
+    elif point is not None:
+        raise ValueError(point)
+
+
+if __name__ == "__main__":
+    module = types.ModuleType("modq_worker.classifier")
+    module.Classifier = MarkJudge  # type: ignore[attr-defined]
+    sys.modules["modq_worker.classifier"] = module
+    set_up(os.environ.get("FAULT_AT"))
+    from modq.cli import main
+
+    sys.exit(main(["work", *sys.argv[1:]]))
