@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from modq.errors import ModqError
-
 from modq_training.recipe import Mix
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from peft import LoraConfig, TaskType, get_peft_model, get_peft_model_state_dict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
@@ -26,7 +26,7 @@ from modq_training.disguise import disguise
 from modq_training.recipe import Recipe
 
 LABELS = {0: "safe", 1: "toxic"}
-WEIGHTS, CONFIG, LOG, CHECKPOINT = "adapter_model.safetensors", "adapter_config.json", "training_log.jsonl", "checkpoint.pt"
+WEIGHTS, CONFIG, LOG, CHECKPOINT = "adapter_model.safetensors", "adapter_config.json", "measured/training_log.jsonl", "checkpoint.pt"
 EVALUATIONS = 10
 """How often an epoch is interrupted to look at the validation texts."""
 VALIDATION_ROWS = 2000
@@ -73,7 +73,7 @@ def fine_tune(
     """
     started = time.monotonic()
     torch.manual_seed(seed)
-    output.mkdir(parents=True, exist_ok=True)
+    (output / LOG).parent.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = load_tokenizer(backbone)
     model = build_model(recipe, backbone, tokenizer.pad_token_id).to(device)
@@ -85,8 +85,8 @@ def fine_tune(
     for epoch in range(epochs or recipe.epochs):
         rows = draw(split.train, recipe.mix, rows=recipe.mix.rows, seed=seed * 1000 + epoch)
         tokens = tokenize(tokenizer, disguised(rows, recipe.disguised_share, f"disguise {seed} {epoch}"), recipe.max_tokens)
-        for step in steps_of([len(ids) for ids in tokens], rows=recipe.batch_rows, seed=f"steps {seed} {epoch}"):
-            plan.append(([tokens[index] for index in step], [rows[index].label for index in step]))
+        for indices in steps_of([len(ids) for ids in tokens], rows=recipe.batch_rows, seed=f"steps {seed} {epoch}"):
+            plan.append(([tokens[index] for index in indices], [rows[index].label for index in indices]))
         seen += len(rows)
     plan = plan[:max_steps]
     every = max(1, len(plan) // (EVALUATIONS * (epochs or recipe.epochs)))
@@ -113,7 +113,7 @@ def fine_tune(
             model.train()
             # The sum over the passes of a step, each divided by the step's rows, is the mean over the step.
             for loss in pass_losses(model, device, token_ids, labels, recipe.batch_tokens):
-                (loss / len(labels)).backward()
+                torch.autograd.backward(loss / len(labels))
                 losses.append(loss.item() / len(labels))
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()

@@ -22,6 +22,8 @@ class Mix:
     rows: int
     toxic_share: float
     weights: Mapping[str, float] = field(default_factory=dict)
+    neutral: tuple[str, ...] = ()
+    """Sources of everyday safe text, on whose validation part the threshold is chosen."""
 
     def weight(self, source: str, category: str) -> float:
         """How readily a row is drawn: its category's weight, else its source's, else 1."""
@@ -50,6 +52,8 @@ class Recipe:
     revision: str | None = None
     sha256: str | None = None
     """Of the base's weights. None: the run pins whatever it finds."""
+    registry_package: str | None = None
+    """A package of the Python index that holds the base's weights."""
     disguised_share: float = 0.0
     """Share of the rows that are shown in disguise: leetspeak, spaced letters, capitals."""
     warmup_share: float = 0.06
@@ -74,7 +78,8 @@ def load_recipe(name: str, file: Path | None = None) -> Recipe:
     try:
         document = tomllib.loads(file.read_text())
         table = dict(document["recipe"][name])
-        mix = Mix(**document["mix"][table.pop("mix")])
+        mixed = dict(document["mix"][table.pop("mix")])
+        mix = Mix(neutral=tuple(mixed.pop("neutral", ())), **mixed)
         return Recipe(name=name, mix=mix, target_modules=tuple(table.pop("target_modules")), **table)
     except OSError as error:
         raise InvalidRecipe(f"The recipes {file.name} cannot be read: {error.strerror}.") from None

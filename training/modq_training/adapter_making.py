@@ -1,0 +1,69 @@
+"""The way from labelled files to a pinned adapter with its model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from modq_training.calibration import calibrate, pin
+from modq_training.dataset import Split, deduplicate, digest, read_examples, split
+from modq_training.fine_tuning import fine_tune
+from modq_training.model_card import RUN, write_card, write_measured
+from modq_training.recipe import Recipe
+from modq_worker.adapter import Adapter, Base, hash_weights
+from modq_worker.backbone import find_backbone
+
+
+def make_adapter(
+    recipe: Recipe,
+    data: Sequence[Path],
+    output: Path,
+    *,
+    backbone: Path | None = None,
+    seed: int = 0,
+    epochs: int | None = None,
+    max_steps: int | None = None,
+    false_positive_rate: float = 0.01,
+    resume: bool = False,
+    quiet: bool = False,
+) -> tuple[Adapter, dict[str, Any]]:
+    """Fine-tune, calibrate, pin and describe; leaves a folder in ``output`` that the worker loads.
+
+    Returns:
+        The adapter, and the facts of the run, which are kept in the folder too.
+    """
+    base = base_folder(recipe, backbone)
+    texts, hashes = read_split(data)
+    trained = fine_tune(recipe, texts, base, output, seed=seed, epochs=epochs, max_steps=max_steps, resume=resume, quiet=quiet)
+    calibration = calibrate(recipe, output, base, texts.validation, false_positive_rate)
+    facts = {"recipe": asdict(recipe), "data": hashes, "trained": asdict(trained), "calibration": asdict(calibration)}
+    adapter = pin(
+        recipe,
+        output,
+        base,
+        threshold=calibration.threshold,
+        temperature=calibration.temperature,
+        metrics={"validation_roc_auc": round(trained.validation_roc_auc, 4), "false_positive_rate_neutral": false_positive_rate},
+        about={"name": recipe.name, "seed": seed, "data": {entry["name"]: entry["sha256"] for entry in hashes}},
+    )
+    write_measured(output, RUN, facts)
+    write_card(output)
+    return adapter, facts
+
+
+def base_folder(recipe: Recipe, local: Path | None) -> Path:
+    """Where the recipe's base lies, its weights' hash checked where the recipe pins one."""
+    if recipe.sha256:
+        return find_backbone(Base(recipe.base, recipe.revision or "", {"model.safetensors": recipe.sha256}, recipe.registry_package), local)
+    assert local is not None, "a recipe that pins no weights is used with a local folder only"
+    hash_weights(local)
+    return local
+
+
+def read_split(data: Sequence[Path]) -> tuple[Split, list[dict[str, Any]]]:
+    """The files' texts without copies, split; and each file's name, rows and hash."""
+    by_file = {path: read_examples(path) for path in data}
+    hashes = [{"name": path.name.split(".")[0], "rows": len(rows), "sha256": digest(path)} for path, rows in by_file.items()]
+    return split(deduplicate(example for rows in by_file.values() for example in rows)), hashes

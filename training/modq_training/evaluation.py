@@ -1,0 +1,110 @@
+"""Evaluation: an adapter measured on labelled texts through the very classifier that the worker runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from rich.progress import Progress
+
+from modq_training.dataset import Example, digest, draw, read_examples
+from modq_training.metrics import Measured, measure
+from modq_training.recipe import Mix
+from modq_worker.classifier import Classifier
+
+Judge = Callable[[Sequence[str]], Sequence[float]]
+"""Scores of texts, 0 to 1, in their order."""
+ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """One file of labelled texts to measure on."""
+
+    name: str
+    sha256: str
+    rows: int
+    """Rows of the whole file; ``examples`` may be fewer."""
+    examples: Sequence[Example]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one judge reached on one data set."""
+
+    name: str
+    sha256: str
+    rows: int
+    measured: Measured
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Plain averages over data sets, each counted alike; None where there is no such data set."""
+
+    roc_auc: float | None
+    """Over the data sets with both classes."""
+    recall: float | None
+    """Over the data sets with toxic texts."""
+    false_positive_rate_neutral: float | None
+    """Over the data sets without a toxic text."""
+    false_positive_rate_rated: float | None
+    """Over the data sets with both classes."""
+
+
+def read_data_sets(paths: Iterable[Path], *, limit: int | None = None, seed: int = 0) -> list[DataSet]:
+    """Each file as one data set, cut down to ``limit`` rows of it that ``seed`` picks, at the file's own share of toxic ones."""
+    return [_data_set(path, limit, seed) for path in paths]
+
+
+def evaluate(judge: Judge, data_sets: Sequence[DataSet], threshold: float, *, progress: Progress | None = None) -> list[Result]:
+    """Measure ``judge`` on each data set."""
+    return [_result(judge, data_set, threshold, progress) for data_set in data_sets]
+
+
+def worker_judge(classifier: Classifier) -> Judge:
+    """The worker's classifier as a judge."""
+    return lambda texts: [score.toxic for score in classifier.score(texts)]
+
+
+def summarise(results: Sequence[Result]) -> Summary:
+    """The averages that fit in one line."""
+    measured = [result.measured for result in results]
+    return Summary(
+        roc_auc=_mean(m.roc_auc for m in measured),
+        recall=_mean(m.recall for m in measured),
+        false_positive_rate_neutral=_mean(m.false_positive_rate for m in measured if not m.toxic),
+        false_positive_rate_rated=_mean(m.false_positive_rate for m in measured if m.toxic),
+    )
+
+
+def _data_set(path: Path, limit: int | None, seed: int) -> DataSet:
+    examples = read_examples(path)
+    chosen = examples
+    if limit and len(examples) > limit:
+        share = mean(example.label for example in examples)
+        chosen = draw(examples, Mix(limit, share), rows=limit, seed=seed)
+    return DataSet(path.name.split(".")[0], digest(path), len(examples), chosen)
+
+
+def _result(judge: Judge, data_set: DataSet, threshold: float, progress: Progress | None) -> Result:
+    started = time.monotonic()
+    task = progress.add_task(data_set.name, total=len(data_set.examples)) if progress else None
+    scores: list[float] = []
+    for start in range(0, len(data_set.examples), ROWS_AT_ONCE):
+        rows = data_set.examples[start : start + ROWS_AT_ONCE]
+        scores += judge([row.text for row in rows])
+        if progress and task is not None:
+            progress.update(task, completed=len(scores))
+    seconds = time.monotonic() - started
+    measured = measure([row.label for row in data_set.examples], scores, threshold)
+    return Result(data_set.name, data_set.sha256, data_set.rows, measured, round(seconds, 1))
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
