@@ -142,7 +142,7 @@ def decode(raw: bytes) -> Post:
     """
     if len(raw) > MAX_ENTRY_BYTES:
         raise InvalidPost("entry_too_large", f"the entry has {len(raw):,} bytes, more than {MAX_ENTRY_BYTES:,}")
-    return post_from(_read_object(raw))
+    return post_from(read_object(raw))
 
 
 def post_from(fields: Mapping[str, Any]) -> Post:
@@ -154,8 +154,8 @@ def post_from(fields: Mapping[str, Any]) -> Post:
     fields = dict(fields)
     if (version := fields.pop("v", VERSION)) != VERSION or isinstance(version, bool):
         raise InvalidPost("unknown_version", f"v must be {VERSION} or absent: this worker reads no other version")
-    if unknown := fields.keys() - _FIELDS:
-        raise InvalidPost("unknown_field", f"{len(unknown)} unknown field(s); known are {', '.join(sorted(_FIELDS))}")
+    if unknown := fields.keys() - FIELDS:
+        raise InvalidPost("unknown_field", f"{len(unknown)} unknown field(s); known are {', '.join(sorted(FIELDS))}")
     for name in ("id", "text"):
         if name not in fields:
             raise InvalidPost("missing_field", f"{name} is missing")
@@ -165,7 +165,12 @@ def post_from(fields: Mapping[str, Any]) -> Post:
     return Post(**{name: value for name, value in fields.items() if value is not None or name in ("id", "text")})
 
 
-def _read_object(raw: bytes) -> dict[str, Any]:
+def read_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in ``raw``; the strict reading of ``decode``: UTF-8, no NaN, no Infinity.
+
+    Raises:
+        InvalidPost: ``not_utf8``, ``not_json`` or ``not_an_object``.
+    """
     try:
         fields = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError:
@@ -249,4 +254,4 @@ def _kind(value: object) -> str:
 
 # Made once: json.dumps would make an encoder for every post.
 _to_json: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
-_FIELDS: Final = frozenset(Post.__dataclass_fields__)
+FIELDS: Final = frozenset(Post.__dataclass_fields__)
