@@ -12,7 +12,8 @@ from modq.errors import InvalidFlag
 from modq.post import Scalar
 from modq.signature import TOLERANCE, Headers, verify
 
-Event = Literal["post.flagged", "post.passed"]
+Event = Literal["post.flagged", "post.passed", "endpoint.test"]
+"""``endpoint.test`` is of no post: it only shows that webhooks arrive and that their signature is checked."""
 EVENTS: Final[tuple[Event, ...]] = get_args(Event)
 
 

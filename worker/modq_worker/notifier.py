@@ -1,0 +1,197 @@
+"""Brings due deliveries to their endpoints, many at once, so that no endpoint waits for another."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Final, Protocol, TypeVar
+
+import psycopg
+import structlog
+
+from modq_worker.delivery_outcome import Answer, Outcome, interrupted, outcome
+from modq_worker.outbox import Delivery, Outbox
+from modq_worker.store_errors import StoreUnavailable
+from modq_worker.verdict_store import DELIVERIES_WRITTEN
+from modq_worker.webhook import WebhookSender
+
+POLL_SECONDS: Final = 0.5
+"""How often the outbox is looked at when nobody says that something was written."""
+
+GRACE_SECONDS: Final = 3.5
+"""How long webhooks in flight may take to end when the notifier is asked to stop."""
+
+_STORE_PAUSE_SECONDS: Final = 2.0
+_SAY_EVERY_SECONDS: Final = 10.0
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class WakeUp(Protocol):
+    """Called when the outbox may hold something new."""
+
+    def __call__(self) -> None: ...
+
+
+class Notifier:
+    """Leases, sends, records. What is leased but not recorded when it ends is sent again later under the same webhook-id."""
+
+    def __init__(self, outbox: Outbox, sender: WebhookSender, *, in_flight: int, per_endpoint: int) -> None:
+        self._outbox = outbox
+        self._sender = sender
+        self._in_flight = in_flight
+        self._per_endpoint = per_endpoint
+        self._wake = asyncio.Event()
+        self._flying: dict[asyncio.Task[Answer], Delivery] = {}
+        self._unrecorded: dict[int, tuple[Delivery, Outcome]] = {}
+        self._failing: set[int] = set()
+        """Endpoints whose last webhook failed; they get one slot until one succeeds."""
+        self._paused: dict[int, float] = {}
+        """Endpoints that asked for quiet, until when."""
+        # A thread of its own: those of the event loop may all be waiting for slow name look-ups.
+        self._thread = ThreadPoolExecutor(1, "outbox")
+        self._said_waiting = -_SAY_EVERY_SECONDS
+
+    def wake(self) -> None:
+        """Look at the outbox now; call it from the event loop."""
+        self._wake.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until ``stop`` is set, then finish what is in flight, within five seconds."""
+        stopping = asyncio.create_task(stop.wait())
+        stopping.add_done_callback(lambda _: self.wake())
+        try:
+            while not stop.is_set():
+                self._wake.clear()
+                await self._rest(await self._turn())
+        finally:
+            stopping.cancel()
+            await self._finish()
+
+    async def _turn(self) -> float:
+        """Record what ended, lease what is due, send it; returns how long to rest when nothing wakes us."""
+        try:
+            await self._record()
+            for delivery in await self._lease():
+                self._send(delivery)
+        except StoreUnavailable as error:
+            # Whatever ends meanwhile is held; nothing is leased, so what is held stays bounded.
+            self._say_waiting(error)
+            return _STORE_PAUSE_SECONDS
+        return POLL_SECONDS
+
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), seconds)
+
+    # Leasing
+
+    async def _lease(self) -> list[Delivery]:
+        free = self._in_flight - len(self._flying) - len(self._unrecorded)
+        if free <= 0:
+            return []
+        busy = self._busy()
+        return await self._in_thread(lambda: self._outbox.lease(free, self._per_endpoint, busy))
+
+    def _busy(self) -> dict[int, int]:
+        """Slots taken per endpoint; one that fails has lost all but one, one that asked for quiet has lost all."""
+        busy = Counter(delivery.endpoint_id for delivery in self._flying.values())
+        busy.update(delivery.endpoint_id for delivery, _ in self._unrecorded.values())
+        for endpoint in self._failing:
+            busy[endpoint] += self._per_endpoint - 1
+        now = time.monotonic()
+        self._paused = {endpoint: until for endpoint, until in self._paused.items() if until > now}
+        for endpoint in self._paused:
+            busy[endpoint] += self._per_endpoint
+        return dict(busy)
+
+    # Sending
+
+    def _send(self, delivery: Delivery) -> None:
+        attempt = self._sender.send(delivery.url, delivery.secrets, delivery.webhook_id, delivery.body)
+        task = asyncio.create_task(attempt)
+        self._flying[task] = delivery
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Answer]) -> None:
+        delivery = self._flying.pop(task)
+        if task.cancelled():
+            result = interrupted()
+        else:
+            result = outcome(_answer(task), delivery.attempts, random.random())  # noqa: S311 - only spreads retries
+            self._heed(delivery, result)
+        self._unrecorded[delivery.id] = (delivery, result)
+        self._wake.set()
+
+    def _heed(self, delivery: Delivery, result: Outcome) -> None:
+        """Remember how the endpoint fares, and say so."""
+        told = {"endpoint": delivery.endpoint_id, "webhook_id": delivery.webhook_id, "attempt": delivery.attempts}
+        if result.pause:
+            self._paused[delivery.endpoint_id] = time.monotonic() + result.pause
+        if result.state == "delivered":
+            self._failing.discard(delivery.endpoint_id)
+            log.debug("delivered", **told, status=result.status)
+            return
+        self._failing.add(delivery.endpoint_id)
+        log.warning("not delivered", **told, error=result.error, state=result.state, retry_in_s=round(result.wait))
+        if result.disable:
+            log.error("endpoint disabled", endpoint=delivery.endpoint_id, reason=result.disable)
+
+    # Recording
+
+    async def _record(self) -> None:
+        ended = {id: result for id, (_, result) in self._unrecorded.items()}
+        await self._in_thread(lambda: self._outbox.record(ended))
+        for id in ended:
+            del self._unrecorded[id]
+
+    async def _finish(self) -> None:
+        """Let what is in flight end, break off what does not, and record both."""
+        if self._flying:
+            _, late = await asyncio.wait(list(self._flying), timeout=GRACE_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        # What cannot be recorded now is due again when its lease ends.
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(1):
+                await self._record()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def _say_waiting(self, error: Exception) -> None:
+        if time.monotonic() - self._said_waiting > _SAY_EVERY_SECONDS:
+            self._said_waiting = time.monotonic()
+            log.warning("waiting", whom="the store", error=str(error))
+
+
+def _answer(task: asyncio.Task[Answer]) -> Answer:
+    if (error := task.exception()) is None:
+        return task.result()
+    # A mistake of ours with one webhook must not stop the others.
+    log.error("webhook crashed", exc_info=error)
+    return Answer(error=f"modq failed to send it ({type(error).__name__})")
+
+
+async def listen(conninfo: dict[str, Any], wake: WakeUp) -> None:
+    """Call ``wake`` whenever a worker has written deliveries, for ever; a lost connection is made again.
+
+    Only a wake-up: the notifier polls as well, and misses nothing while nobody listens.
+    """
+    while True:
+        with suppress(psycopg.Error, OSError):
+            async with await psycopg.AsyncConnection.connect(**conninfo, autocommit=True) as connection:
+                await connection.execute(f"LISTEN {DELIVERIES_WRITTEN}")
+                wake()
+                async for _ in connection.notifies():
+                    wake()
+        await asyncio.sleep(1)
