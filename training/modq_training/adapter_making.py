@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modq_training.calibration import calibrate, pin
-from modq_training.dataset import Split, deduplicate, digest, read_examples, split
+from modq_training.dataset import Split, deduplicate, digest, mark_tempting, read_examples, split
 from modq_training.fine_tuning import fine_tune
 from modq_training.model_card import RUN, write_card, write_measured
 from modq_training.recipe import Recipe
@@ -66,4 +66,4 @@ def read_split(data: Sequence[Path]) -> tuple[Split, list[dict[str, Any]]]:
     """The files' texts without copies, split; and each file's name, rows and hash."""
     by_file = {path: read_examples(path) for path in data}
     hashes = [{"name": path.name.split(".")[0], "rows": len(rows), "sha256": digest(path)} for path, rows in by_file.items()]
-    return split(deduplicate(example for rows in by_file.values() for example in rows)), hashes
+    return mark_tempting(split(deduplicate(example for rows in by_file.values() for example in rows))), hashes

@@ -14,8 +14,9 @@ import json
 import random
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -38,6 +39,8 @@ class Example:
     """The data set that it came from."""
     category: str = ""
     """The data set's own label."""
+    tempting: bool = False
+    """Whether it is safe although it holds a word that mostly toxic texts hold; ``mark_tempting`` tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,27 @@ def split(examples: Iterable[Example], *, validation_share: float = 0.05) -> Spl
     return Split(train=sides[0], validation=sides[1])
 
 
+def mark_tempting(texts: Split) -> Split:
+    """Mark the safe texts that hold a word typical of toxic ones: contrast, against learning that swearing is toxic."""
+    words = telltales(texts.train)
+
+    def marked(example: Example) -> Example:
+        return replace(example, tempting=True) if example.label == 0 and not words.isdisjoint(words_of(example.text).split()) else example
+
+    return Split([marked(example) for example in texts.train], [marked(example) for example in texts.validation])
+
+
+def telltales(examples: Iterable[Example], *, times: float = 5.0, least: int = 40) -> frozenset[str]:
+    """Words that are ``times`` as frequent among toxic texts as among safe ones, and in ``least`` toxic texts or more."""
+    counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    texts = [1, 1]
+    for example in examples:
+        texts[example.label] += 1
+        counts[example.label].update(words_of(example.text).split())
+    safe, toxic = counts
+    return frozenset(word for word, count in toxic.items() if count >= least and count / texts[1] >= times * (safe[word] + 1) / texts[0])
+
+
 def draw(examples: Sequence[Example], mix: Mix, *, rows: int, seed: int) -> list[Example]:
     """At most ``rows`` different examples in random order, chosen by the mix's weights, ``mix.toxic_share`` of them toxic.
 
@@ -94,7 +118,7 @@ def draw(examples: Sequence[Example], mix: Mix, *, rows: int, seed: int) -> list
     chance = random.Random(f"draw {seed}")
     classes: tuple[list[tuple[float, int]], list[tuple[float, int]]] = ([], [])
     for index, example in enumerate(examples):
-        weight = mix.weight(example.source, example.category)
+        weight = mix.weight(example.source, example.category, tempting=example.tempting)
         key = chance.random()
         if weight > 0:
             # The largest of u^(1/w) are a weighted sample without replacement (Efraimidis and Spirakis, 2006).

@@ -25,9 +25,13 @@ class Mix:
     neutral: tuple[str, ...] = ()
     """Sources of everyday safe text, on whose validation part the threshold is chosen."""
 
-    def weight(self, source: str, category: str) -> float:
+    tempting: float = 1.0
+    """How much more readily the neutral sources' safe texts are drawn that hold a word typical of toxic ones."""
+
+    def weight(self, source: str, category: str, *, tempting: bool = False) -> float:
         """How readily a row is drawn: its category's weight, else its source's, else 1."""
-        return self.weights.get(f"{source}:{category}", self.weights.get(source, 1.0))
+        weight = self.weights.get(f"{source}:{category}", self.weights.get(source, 1.0))
+        return weight * self.tempting if tempting and source in self.neutral else weight
 
 
 @dataclass(frozen=True, slots=True)
