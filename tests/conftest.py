@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 import redis as redis_py
-import sqlalchemy
 from sqlalchemy import Engine
 
+from modq_worker.database import create_engine
 from modq_worker.embedded import PostgresServer, ValkeyServer
+from modq_worker.migrate import migrate
 
 _NUMBERS = itertools.count()
 _WITHOUT_NODE = pytest.StashKey[int]()
@@ -62,16 +63,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
 @pytest.fixture(scope="session")
 def migrated(postgres: PostgresServer) -> str:
     """The name of the database that the migrations built, from which each test's is cloned."""
-    try:
-        from modq_worker.migrate import migrate
-    except ModuleNotFoundError:  # until it is written
-        from modq_worker.tables import Table
-
-        engine = sqlalchemy.create_engine(_url(postgres, "modq"))
-        Table.metadata.create_all(engine)
-        engine.dispose()
-    else:
-        migrate(_url(postgres, "modq"))
+    migrate(_url(postgres, "modq"))
     return "modq"
 
 
@@ -89,11 +81,6 @@ def database_url(postgres: PostgresServer, migrated: str) -> Iterator[str]:
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    try:
-        from modq_worker.database import create_engine
-    except ModuleNotFoundError:  # until it is written
-        from sqlalchemy import create_engine
-
     engine = create_engine(database_url)
     yield engine
     engine.dispose()

@@ -76,13 +76,16 @@ def start_child(
 
 
 def stop_child(process: subprocess.Popen[bytes], how: signal.Signals, *, patience: float = 8.0) -> None:
-    """End ``process`` with the signal ``how``, and by SIGKILL if it is still there after ``patience`` seconds."""
-    if process.poll() is None:
-        process.send_signal(how)
+    """End ``process`` with the signal ``how``, and by SIGKILL if it is still there after ``patience`` seconds or at an interruption."""
     try:
-        process.wait(patience)
+        if process.poll() is None:
+            process.send_signal(how)
+            process.wait(patience)
     except subprocess.TimeoutExpired:
-        process.kill()
+        pass
+    finally:
+        if process.poll() is None:
+            process.kill()
         process.wait()
 
 

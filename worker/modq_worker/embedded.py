@@ -18,15 +18,17 @@ class EmbeddedServers:
     """Both servers, running and answering inside the ``with`` block; enter it from the main thread.
 
     Passwords are made once and kept in the home, which other users cannot read. The servers end with this process,
-    however it ends (on Linux), and data that was confirmed is there again the next time.
+    however it ends (on Linux), and data that was confirmed is there again the next time. Without ``queue`` or ``store`` that server is left out.
 
     Raises:
         FolderInUse: another stack runs in ``home``.
         ChildFailed: a server did not start, and why.
     """
 
-    def __init__(self, home: Path, *, fast: bool = False, appendonly: bool = True) -> None:
+    def __init__(self, home: Path, *, fast: bool = False, appendonly: bool = True, queue: bool = True, store: bool = True) -> None:
         self.home = private_folder(home)
+        self._queue = queue
+        self._store = store
         self._lock = FolderLock(self.home)
         self._fast = fast
         self._appendonly = appendonly
@@ -41,8 +43,10 @@ class EmbeddedServers:
                 (logs / f"{name}.log").unlink(missing_ok=True)
             valkey = ValkeyServer(self.home / "valkey", log=logs / "valkey.log", appendonly=self._appendonly, keep=[lock])
             postgres = PostgresServer(self.home / "postgres", log=logs / "postgres.log", fast=self._fast, keep=[lock])
-            self.valkey = exits.enter_context(valkey)
-            self.postgres = exits.enter_context(postgres)
+            if self._queue:
+                self.valkey = exits.enter_context(valkey)
+            if self._store:
+                self.postgres = exits.enter_context(postgres)
             self._exits = exits.pop_all()
         return self
 
