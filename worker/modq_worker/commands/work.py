@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     from modq_worker.celery_app import app, queue_of
 
     queues = ",".join(queue_of(lane) for lane in arguments.lane or LANES)
-    app.worker_main([*SAFE, f"--queues={queues}", f"--hostname={arguments.name}", "--quiet"])
+    app.worker_main(["--quiet", *SAFE, f"--queues={queues}", f"--hostname={arguments.name}"])
     return 0
 
 
