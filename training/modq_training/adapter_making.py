@@ -35,7 +35,7 @@ def make_adapter(
         The adapter, and the facts of the run, which are kept in the folder too.
     """
     base = base_folder(recipe, backbone)
-    texts, hashes = read_split(data)
+    texts, hashes = read_split(data, recipe.validation_share)
     trained = fine_tune(recipe, texts, base, output, seed=seed, epochs=epochs, max_steps=max_steps, resume=resume, quiet=quiet)
     calibration = calibrate(recipe, output, base, texts.validation, false_positive_rate)
     facts = {"recipe": asdict(recipe), "data": hashes, "trained": asdict(trained), "calibration": asdict(calibration)}
@@ -62,8 +62,9 @@ def base_folder(recipe: Recipe, local: Path | None) -> Path:
     return local
 
 
-def read_split(data: Sequence[Path]) -> tuple[Split, list[dict[str, Any]]]:
+def read_split(data: Sequence[Path], validation_share: float) -> tuple[Split, list[dict[str, Any]]]:
     """The files' texts without copies, split; and each file's name, rows and hash."""
     by_file = {path: read_examples(path) for path in data}
     hashes = [{"name": path.name.split(".")[0], "rows": len(rows), "sha256": digest(path)} for path, rows in by_file.items()]
-    return mark_tempting(split(deduplicate(example for rows in by_file.values() for example in rows))), hashes
+    texts = deduplicate(example for rows in by_file.values() for example in rows)
+    return mark_tempting(split(texts, validation_share=validation_share)), hashes

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
 
 from modq_training.batching import passes_of, steps_of
-from modq_training.dataset import Example, Split, draw
+from modq_training.dataset import Example, InvalidDataset, Split, draw
 from modq_training.disguise import disguise
 from modq_training.recipe import Recipe
 
@@ -70,6 +70,9 @@ def fine_tune(
 
     The same recipe, data, seed and machine give the same weights. ``resume`` continues from the checkpoint in
     ``output`` of an interrupted run with the same arguments, at its last evaluation, and starts anew where there is none.
+
+    Raises:
+        InvalidDataset: there are no safe or no toxic texts to train or to validate with.
     """
     started = time.monotonic()
     torch.manual_seed(seed)
@@ -94,6 +97,8 @@ def fine_tune(
     chosen = draw(split.validation, recipe.mix, rows=VALIDATION_ROWS, seed=0)
     validation_tokens = tokenize(tokenizer, [row.text for row in chosen], recipe.max_tokens)
     validation_labels = [row.label for row in chosen]
+    if not plan or len(set(validation_labels)) < 2:
+        raise InvalidDataset("The data is too little: to train and to validate, safe and toxic texts are needed in both parts.")
 
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = get_linear_schedule_with_warmup(optimizer, int(len(plan) * recipe.warmup_share), len(plan))

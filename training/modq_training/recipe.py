@@ -60,6 +60,8 @@ class Recipe:
     """A package of the Python index that holds the base's weights."""
     disguised_share: float = 0.0
     """Share of the rows that are shown in disguise: leetspeak, spaced letters, capitals."""
+    validation_share: float = 0.05
+    """Share of the texts that are not trained on; they choose the best weights, the threshold and the temperature."""
     warmup_share: float = 0.06
     weight_decay: float = 0.01
     patience: int = 4

@@ -56,8 +56,9 @@ def _baseline(arguments: argparse.Namespace, data_sets: Sequence[DataSet]) -> di
     from modq_training.linear_baseline import train_baseline
     from modq_training.recipe import load_recipe
 
-    texts, _ = read_split(arguments.baseline)
-    judge, threshold = train_baseline(load_recipe(arguments.recipe, arguments.recipes), texts, seed=arguments.seed, false_positive_rate=0.01)
+    recipe = load_recipe(arguments.recipe, arguments.recipes)
+    texts, _ = read_split(arguments.baseline, recipe.validation_share)
+    judge, threshold = train_baseline(recipe, texts, seed=arguments.seed, false_positive_rate=0.01)
     results = _measured(judge, data_sets, threshold)
     return {"threshold": threshold, "summary": asdict(summarise(results)), "results": [asdict(result) for result in results]}
 

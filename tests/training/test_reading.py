@@ -1,0 +1,52 @@
+"""Labelled texts are read from JSON lines and CSV, gzipped or not; what is no row is told by its number, without its text."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from modq_training.dataset import Example, InvalidDataset, digest, read_examples
+
+JSONL = '{"text": "héllo", "label": 0, "category": "chat", "source": "forum"}\n\n{"text": "you fool", "label": 1}\n'
+
+
+def test_json_lines_are_read_and_a_row_without_source_takes_the_file_name(tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    path.write_text(JSONL)
+    assert read_examples(path) == [Example("héllo", 0, "forum", "chat"), Example("you fool", 1, "talk")]
+
+
+def test_gzip_changes_neither_the_rows_nor_the_digest(tmp_path: Path) -> None:
+    plain, zipped = tmp_path / "talk.jsonl", tmp_path / "talk.jsonl.gz"
+    plain.write_text(JSONL)
+    zipped.write_bytes(gzip.compress(JSONL.encode()))
+    assert read_examples(plain) == read_examples(zipped)
+    assert digest(plain) == digest(zipped)
+
+
+def test_csv_is_read_with_line_breaks_in_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "talk.csv"
+    path.write_text('text,label\n"two\nlines",1\n')
+    assert read_examples(path) == [Example("two\nlines", 1, "talk")]
+
+
+@pytest.mark.parametrize("row", ['{"text": "secret"}', '{"text": "secret", "label": 2}', '{"text": 5, "label": 1}', '["secret"]', '{"text": "secret", "label": "toxic"}'])
+def test_what_is_no_row_is_refused_by_number_and_not_quoted(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "talk.jsonl"
+    path.write_text('{"text": "fine", "label": 0}\n' + row)
+    with pytest.raises(InvalidDataset, match=r"row 2 of talk\.jsonl") as told:
+        read_examples(path)
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.jsonl", b"not json"), ("a.jsonl", b'{"text": "\xff", "label": 0}'), ("a.jsonl.gz", b"no gzip")])
+def test_a_file_that_is_not_what_its_name_says_is_a_sentence(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidDataset, match=name):
+        read_examples(tmp_path / name)
+
+
+def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataset, match="cannot be read"):
+        read_examples(tmp_path / "none.jsonl")
