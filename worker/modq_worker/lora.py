@@ -1,0 +1,85 @@
+"""The adapter's weights, merged into those of its base model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from modq_worker.adapter import WEIGHTS, Adapter, AdapterRefused, tensor_names
+
+
+def load_tokenizer(adapter: Adapter, base: Path) -> Any:
+    """The adapter's own tokenizer where it brings one, else the base model's."""
+    with _quiet():
+        folder = adapter.folder if adapter.has_tokenizer else base
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
+def load_model(adapter: Adapter, base: Path, *, pad: int, device: torch.device, dtype: torch.dtype) -> Any:
+    """The base model with its classification head and the adapter merged in: no slower than the base model alone.
+
+    Raises:
+        AdapterRefused: the adapter does not fit the base model, or leaves some weight of it random.
+    """
+    # Sums of small numbers to large ones: on a CPU in float32, rounded once at the end. A large model goes to a
+    # GPU in the precision it was published in.
+    exact: torch.dtype | str = torch.float32 if device.type == "cpu" or dtype == torch.float32 else "auto"
+    with _quiet():
+        try:
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                base,
+                num_labels=len(adapter.labels),
+                id2label={int(number): label for number, label in adapter.labels.items()},
+                label2id={label: int(number) for number, label in adapter.labels.items()},
+                dtype=exact,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+            _refuse_random_weights(adapter, report["missing_keys"])
+            model.config.pad_token_id = pad
+            # PEFT only warns of weights that it does not find.
+            warnings.filterwarnings("error", message=".*missing adapter keys.*")
+            model = PeftModel.from_pretrained(model, adapter.folder, is_trainable=False)
+            model = model.merge_and_unload(safe_merge=True)
+        except (ValueError, RuntimeError, KeyError, OSError, Warning) as error:
+            raise AdapterRefused(f"{adapter.folder} does not fit its base model {adapter.base.name}: {_first_line(error)}") from error
+    return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+
+
+def _refuse_random_weights(adapter: Adapter, absent: set[str]) -> None:
+    """What the base model's files lack, transformers fills with random numbers; the adapter must bring all of it."""
+    brought = set(tensor_names(adapter.folder / WEIGHTS))
+    if random := sorted(name for name in absent if f"base_model.model.{name}" not in brought):
+        raise AdapterRefused(f"{adapter.folder}: neither it nor its base model holds {random[0]}, so its scores would be noise.")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar, no advice to developers, and no report that the head is new: the adapter brings it."""
+    verbosity, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            # What PEFT and transformers have to settle between themselves.
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bar:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,77 @@
+"""What the classifier reads of a text: the text itself, the text with its disguises taken off, and windows over long ones."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from modq.post import MAX_TEXT_CHARS
+
+_NO_CHARACTER: Final = re.compile("[\x00\ud800-\udfff]")
+# Soft hyphen, joiners, fillers, bidirectional controls, variation selectors, tags: seen by tokenizers, not by readers.
+_INVISIBLE: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+_MOST_MARKS: Final = 4
+"""Combining marks in a row that some language needs; a longer pile is decoration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Parts of a sequence of tokens, in order; the first and the last token are always in one."""
+
+    parts: tuple[slice, ...]
+    truncated: bool
+    """Whether some token is in no part."""
+
+
+def readings(text: str) -> tuple[str, ...]:
+    """The texts to judge for ``text``: itself, and ``clean(text)`` where that differs in more than white space."""
+    legible = _NO_CHARACTER.sub("\ufffd", text)
+    cleaned = clean(legible)
+    return (legible,) if cleaned.split() == legible.split() else (legible, cleaned)
+
+
+def clean(text: str) -> str:
+    """``text`` without invisible characters and piled-up marks, in ordinary letters (NFKC), white space collapsed.
+
+    Undoes zero-width, fullwidth, mathematical, circled and zalgo disguises; homoglyphs and leetspeak stay. At most
+    ``MAX_TEXT_CHARS`` of the text are read. Takes time in proportion to the text, whatever it holds.
+    """
+    text = text[:MAX_TEXT_CHARS]
+    if not text.isascii():
+        # Python before 3.11.8 normalises a run of marks in quadratic time, so the piles go first.
+        text = unicodedata.normalize("NFKC", _without_piles(_INVISIBLE.sub("", text)))
+    # NFKC can make one character eighteen.
+    return " ".join(text[:MAX_TEXT_CHARS].split())
+
+
+def windows(tokens: int, *, size: int, stride: int, most: int) -> Windows:
+    """Cover ``tokens`` tokens by parts of ``size`` that begin ``stride`` apart, the last one ending at the end.
+
+    Where that takes more than ``most`` (2 or more), the parts are spread evenly from the first to the last.
+    """
+    if tokens <= size:
+        return Windows((slice(0, tokens),), truncated=False)
+    starts = [*range(0, tokens - size, stride), tokens - size]
+    if truncated := len(starts) > most:
+        starts = [starts[i * (len(starts) - 1) // (most - 1)] for i in range(most)]
+    return Windows(tuple(slice(start, start + size) for start in starts), truncated)
+
+
+def _without_piles(text: str) -> str:
+    kept = []
+    for marks, group in groupby(text, _is_mark):
+        run = "".join(group)
+        if not marks or len(run) <= _MOST_MARKS:
+            kept.append(run)
+    return "".join(kept)
+
+
+def _is_mark(character: str) -> bool:
+    # The halfwidth Japanese sound marks are letters that NFKC turns into marks.
+    return unicodedata.category(character)[0] == "M" or character in "\uff9e\uff9f"
