@@ -33,9 +33,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check() -> int:
+    from redis import RedisError
+
     from modq_worker.settings import settings
     from modq_worker.stream import ALIVE, connect
 
-    alive = list(connect(settings().redis()).scan_iter(f"{ALIVE}{socket.gethostname()}:*", count=1000))
+    redis = connect(settings().redis())
+    try:
+        # A worker that said goodbye leaves a key too, with another value.
+        alive = [key for key in redis.scan_iter(f"{ALIVE}{socket.gethostname()}:*", count=1000) if redis.get(key) == b"alive"]
+    except RedisError as error:
+        print(f"the queue does not answer ({type(error).__name__})")
+        return 1
     print(f"{len(alive)} worker(s) of this machine alive" if alive else "no worker of this machine is alive")
     return 0 if alive else 1
