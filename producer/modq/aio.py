@@ -30,6 +30,8 @@ class AsyncProducer:
             self._pool: Any = ConnectionPool.from_url(
                 url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0), protocol=2
             )
+            # Unknown options would else be found on connecting; this connects to nothing.
+            self._pool.connection_class(**self._pool.connection_kwargs)
         except (ValueError, TypeError):
             raise refused_url() from None
 
