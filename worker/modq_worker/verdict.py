@@ -50,13 +50,11 @@ def decide(post: Post, score: Score, policy: Policy, *, adapter: str, lane: Lane
     Raises:
         ValueError: the score is no probability, which a broken model gives (NaN).
     """
-    if not 0 <= score.toxic <= 1 or math.isnan(score.toxic):
-        raise ValueError("the classifier gave a score that is no probability")
     return Verdict(
         post=post,
         key=post.key,
         lane=lane,
-        label="toxic" if score.toxic >= policy.threshold else "safe",
+        label=label_of(score, policy),
         score=score.toxic,
         rules=score.rules,
         truncated=score.truncated,
@@ -64,3 +62,14 @@ def decide(post: Post, score: Score, policy: Policy, *, adapter: str, lane: Lane
         policy=policy.name,
         published_at=published_at,
     )
+
+
+def label_of(score: Score, policy: Policy) -> Label:
+    """What ``policy`` calls a text of this score.
+
+    Raises:
+        ValueError: the score is no probability, which a broken model gives (NaN).
+    """
+    if not 0 <= score.toxic <= 1 or math.isnan(score.toxic):
+        raise ValueError("the classifier gave a score that is no probability")
+    return "toxic" if score.toxic >= policy.threshold else "safe"
