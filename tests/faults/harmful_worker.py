@@ -1,6 +1,6 @@
 """A real worker, with a judge that goes by marks in the text, that dies where it is told to.
 
-``FAULT_AT`` names the point, ``FAULT_MARK`` a file that is made by the first to die there, so that only one does.
+``FAULT_AT`` names the points, ``FAULT_MARKS`` a folder in which the first to die at a point says so: only one does.
 The queue's guarantees do not depend on the model, and a judge without one starts in a second.
 """
 
@@ -12,6 +12,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,10 +21,10 @@ from modq_worker.verdict import Score
 CALLS_BEFORE_DEATH = 3
 
 
-def die() -> None:
-    """kill -9, once in this world."""
+def die(point: str) -> None:
+    """kill -9, once in this world for each point."""
     try:
-        os.close(os.open(os.environ["FAULT_MARK"], os.O_CREAT | os.O_EXCL))
+        os.close(os.open(Path(os.environ["FAULT_MARKS"]) / f"died-{point}", os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         return
     os.kill(os.getpid(), signal.SIGKILL)
@@ -53,7 +54,7 @@ class MarkJudge:
         return scores
 
 
-def die_after(owner: type, name: str, only_if_something: bool = False) -> None:
+def die_after(point: str, owner: type, name: str, *, calls_before: int = CALLS_BEFORE_DEATH) -> None:
     """Let the method do its work a few times, then die right after it."""
     method: Callable[..., Any] = getattr(owner, name)
     calls = 0
@@ -61,15 +62,16 @@ def die_after(owner: type, name: str, only_if_something: bool = False) -> None:
     def and_die(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         result = method(*args, **kwargs)
-        calls += bool(result) or not only_if_something
-        if calls >= CALLS_BEFORE_DEATH or (calls and name == "claim_abandoned"):
-            die()
+        # Reading and claiming count when they brought something.
+        calls += result != []
+        if calls >= calls_before:
+            die(point)
         return result
 
     setattr(owner, name, and_die)
 
 
-def set_up(point: str | None) -> None:
+def set_up(point: str) -> None:
     """Arrange for death at ``point``."""
     from sqlalchemy import Engine, event
 
@@ -78,19 +80,19 @@ def set_up(point: str | None) -> None:
     from modq_worker.verdict_store import VerdictStore
 
     if point == "after_read":
-        die_after(Inbox, "read_new", only_if_something=True)
+        die_after(point, Inbox, "read_new")
     elif point == "after_classify":
-        die_after(Drain, "_decide")
+        die_after(point, Drain, "_decide")
     elif point == "after_insert":
         commits = iter(range(1_000_000))
-        event.listen(Engine, "commit", lambda _: next(commits) >= CALLS_BEFORE_DEATH and die())
+        event.listen(Engine, "commit", lambda _: next(commits) >= CALLS_BEFORE_DEATH and die(point))
     elif point == "after_commit":
-        die_after(VerdictStore, "save")
+        die_after(point, VerdictStore, "save")
     elif point == "after_acknowledge":
-        die_after(Inbox, "acknowledge")
+        die_after(point, Inbox, "acknowledge")
     elif point == "during_recovery":
-        die_after(Inbox, "claim_abandoned", only_if_something=True)
-    elif point is not None:
+        die_after(point, Inbox, "claim_abandoned", calls_before=1)
+    else:
         raise ValueError(point)
 
 
@@ -98,7 +100,8 @@ if __name__ == "__main__":
     module = types.ModuleType("modq_worker.classifier")
     module.Classifier = MarkJudge  # type: ignore[attr-defined]
     sys.modules["modq_worker.classifier"] = module
-    set_up(os.environ.get("FAULT_AT"))
+    for point in os.environ.get("FAULT_AT", "").split():
+        set_up(point)
     from modq.cli import main
 
     sys.exit(main(["work", *sys.argv[1:]]))

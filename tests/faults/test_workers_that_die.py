@@ -44,19 +44,22 @@ def test_all_workers_are_killed(make_world, balance) -> None:
         pytest.param("after_insert", marks=pytest.mark.faults_long),
         "after_commit",
         pytest.param("after_acknowledge", marks=pytest.mark.faults_long),
-        pytest.param("during_recovery", marks=pytest.mark.faults_long),
     ],
 )
 def test_a_worker_dies_at_a_point_of_the_code(point: str, make_world, balance) -> None:
     with make_world(fault_at=point) as world:
-        producer = world.produce(POSTS, RATE)
-        if point == "during_recovery":
-            time.sleep(2)
-            world.kill_workers(0)
-        producer.wait()
-        balance(world, fault=f"kill -9 {point.replace('_', ' ')}", within=AFTER_A_WORKER_DIED * (2 if point == "during_recovery" else 1))
+        world.produce(POSTS, RATE).wait()
+        balance(world, fault=f"kill -9 {point.replace('_', ' ')}", within=AFTER_A_WORKER_DIED)
         # Seen to fail with acknowledge before commit: after_read to after_insert lose posts. And it did die:
-        assert (world.folder / "died").exists()
+        assert (world.folder / f"died-{point}").exists()
+
+
+@pytest.mark.faults_long
+def test_the_rescuer_of_a_dead_workers_posts_dies_too(make_world, balance) -> None:
+    with make_world(fault_at="after_read during_recovery") as world:
+        world.produce(POSTS, RATE).wait()
+        balance(world, fault="kill -9 after read, and of its rescuer during recovery", within=2 * AFTER_A_WORKER_DIED)
+        assert (world.folder / "died-during_recovery").exists()
 
 
 @pytest.mark.faults_long

@@ -85,7 +85,7 @@ class Receiver:
 class World:
     """Valkey and Postgres behind fault proxies, two workers and a notifier under a supervisor, a producer, a receiver."""
 
-    def __init__(self, folder: Path, *, workers: int = 2, notifier: bool = True, fault_at: str | None = None, real_model: bool = False) -> None:
+    def __init__(self, folder: Path, *, workers: int = 2, notifier: bool = True, fault_at: str = "", real_model: bool = False) -> None:
         self.folder = folder
         self.valkey = ValkeyServer(folder / "valkey")
         self.postgres = PostgresServer(folder / "postgres", fast=True)
@@ -111,11 +111,10 @@ class World:
             "MODQ_REDIS_URL": self.valkey.url.replace(str(self.valkey.port), str(self.to_valkey.port)),
             "MODQ_DATABASE_URL": self.postgres.url().replace(str(self.postgres.port), str(self.to_postgres.port)),
             "MODQ_ALLOW_PRIVATE_ENDPOINTS": "true",
-            "FAULT_MARK": str(self.folder / "died"),
+            "FAULT_AT": self._fault_at,
+            "FAULT_MARKS": str(self.folder),
             "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "producer", ROOT / "worker", ROOT / "training", ROOT))),
         }
-        if self._fault_at:
-            self._environment["FAULT_AT"] = self._fault_at
         self._start_children()
         self.wait_for(lambda: len(self.redis.keys(ALIVE + "*")) >= self._workers, 90)
         return self
