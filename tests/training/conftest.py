@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.training.small_world import write_rows, write_tiny_bert
 
 

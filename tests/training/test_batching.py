@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modq_training.batching import passes_of, steps_of
 
 lengths = st.lists(st.integers(1, 256), min_size=1, max_size=300)

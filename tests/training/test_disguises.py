@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modq_training.disguise import DISGUISES, disguise
 
 TEXT = "Nobody here likes you and everybody wants you gone"

@@ -6,6 +6,7 @@ from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modq_training.dataset import Example, Split, draw, mark_tempting, telltales
 from modq_training.recipe import Mix
 

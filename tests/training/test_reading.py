@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+
 from modq_training.dataset import Example, InvalidDataset, digest, read_examples
 
 JSONL = '{"text": "héllo", "label": 0, "category": "chat", "source": "forum"}\n\n{"text": "you fool", "label": 1}\n'

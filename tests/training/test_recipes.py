@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from modq_training.commands.fine_tune import pinned
 from modq_training.recipe import InvalidRecipe, load_recipe, names
 

@@ -6,6 +6,7 @@ import random
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modq_training.dataset import Example, split, words_of
 
 texts = st.lists(st.text(alphabet="abc ABC!?,.😀", min_size=1, max_size=12), min_size=1, max_size=40)

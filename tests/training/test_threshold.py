@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modq_training.calibration import rounded_up
 from modq_training.metrics import at_temperature, log_odds, temperature_for, threshold_for
 

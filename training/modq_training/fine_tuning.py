@@ -12,21 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import LoraConfig, TaskType, get_peft_model, get_peft_model_state_dict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
+from transformers import get_linear_schedule_with_warmup
 
 from modq_training.batching import passes_of, steps_of
 from modq_training.dataset import Example, InvalidDataset, Split, draw
 from modq_training.disguise import disguise
 from modq_training.recipe import Recipe
+from modq_training.trainable import build_model, load_tokenizer, save_weights
 
-LABELS = {0: "safe", 1: "toxic"}
-WEIGHTS, CONFIG, LOG, CHECKPOINT = "adapter_model.safetensors", "adapter_config.json", "measured/training_log.jsonl", "checkpoint.pt"
+LOG, CHECKPOINT = "measured/training_log.jsonl", "checkpoint.pt"
 EVALUATIONS = 10
 """How often an epoch is interrupted to look at the validation texts."""
 VALIDATION_ROWS = 2000
@@ -160,37 +158,6 @@ def fine_tune(
     )
 
 
-def load_tokenizer(backbone: Path) -> Any:
-    """The backbone's tokenizer, with a padding token in any case."""
-    tokenizer = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def build_model(recipe: Recipe, backbone: Path, pad_token_id: int) -> Any:
-    """The backbone with a fresh head of two labels and a fresh LoRA, of which only these two are trained."""
-    base = AutoModelForSequenceClassification.from_pretrained(
-        backbone, num_labels=2, id2label=LABELS, label2id={label: number for number, label in LABELS.items()}, trust_remote_code=False, use_safetensors=True
-    )
-    # A decoder is read at its last token that is not padding, which it has to be able to tell.
-    base.config.pad_token_id = pad_token_id
-    return get_peft_model(base, lora_config(recipe))
-
-
-def lora_config(recipe: Recipe) -> LoraConfig:
-    """The recipe in peft's words."""
-    return LoraConfig(
-        task_type=TaskType.SEQ_CLS,
-        base_model_name_or_path=recipe.base,
-        revision=recipe.revision,
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
-        target_modules=list(recipe.target_modules),
-    )
-
-
 def disguised(rows: Sequence[Example], share: float, seed: str) -> list[str]:
     """The rows' texts, a ``share`` of them in disguise."""
     chance = random.Random(seed)
@@ -234,18 +201,6 @@ def forward(model: Any, device: torch.device, token_ids: Sequence[list[int]]) ->
     with torch.autocast(device.type, torch.bfloat16):
         logits: torch.Tensor = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
     return logits.float()
-
-
-def save_weights(model: Any, recipe: Recipe, output: Path) -> None:
-    """Write what PEFT needs to load the adapter. Its config names the base by its hub name, never by this machine's path."""
-    # Without save_embedding_layers=False peft asks the hub for the base's vocabulary.
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    weights = {name: tensor.detach().float().cpu().contiguous() for name, tensor in state.items()}
-    save_file(weights, output / WEIGHTS, metadata={"format": "pt"})
-    (output / WEIGHTS).chmod(0o644)
-    config = lora_config(recipe).to_dict() | {"inference_mode": True, "modules_to_save": sorted(model.peft_config["default"].modules_to_save)}
-    config["target_modules"] = sorted(config["target_modules"])
-    (output / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
 
 
 def save_checkpoint(path: Path, trained: Sequence[torch.nn.Parameter], optimizer: Any, schedule: Any, step: int, best_step: int, best: float) -> None:

@@ -90,7 +90,7 @@ def temperature_for(labels: Sequence[int], scores: Sequence[float]) -> float:
     Temperature scaling (Guo et al., 2017): it changes no order, so neither ROC-AUC nor recall at a fixed rate.
     """
     y, margins = np.asarray(labels, dtype=np.float64), log_odds(np.asarray(scores, dtype=np.float64))
-    candidates = np.exp(np.linspace(np.log(0.2), np.log(5), 400))
+    candidates = np.exp(np.linspace(np.log(0.1), np.log(10), 400))
     losses = [float(np.mean(np.logaddexp(0, margins / t) - y * margins / t)) for t in candidates]
     return float(candidates[int(np.argmin(losses))])
 
