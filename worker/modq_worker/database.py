@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import sqlalchemy
@@ -45,6 +46,16 @@ def create_engine(url: str, *, pool_size: int = 2, session: Mapping[str, str] | 
         # An error must not print the rows of its statement.
         hide_parameters=True,
     )
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Engine]:
+    """An engine whose connections are closed at the end of the ``with`` block."""
+    engine = create_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def connect_arguments(url: URL, session: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -73,9 +73,11 @@ class DeadLetters:
         """
         if not letters:
             return
-        unique = sorted({(letter.lane, letter.entry_id): letter for letter in reversed(letters)}.items())
+        unique = {(letter.lane, letter.entry_id): letter for letter in reversed(letters)}
+        # Sorted against deadlocks; a shorter entry id is an older one.
+        ordered = sorted(unique.values(), key=lambda letter: (letter.lane, len(letter.entry_id), letter.entry_id))
         with store_errors(), self._engine.begin() as connection:
-            connection.execute(_PARK, _columns([letter for _, letter in unique]))
+            connection.execute(_PARK, _columns(ordered))
 
     def find(self, *, reason: str | None = None, replayed: bool | None = None, limit: int | None = None) -> list[ParkedLetter]:
         """The letters, newest first; ``replayed`` None means both."""

@@ -11,7 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from modq_worker.database import create_engine
+from modq_worker.database import connected
 from modq_worker.store_errors import StoreError, store_errors
 
 _HERE = Path(__file__).parent
@@ -62,12 +62,8 @@ def revisions(database_url: str) -> Revisions:
     Raises:
         StoreUnavailable: the store cannot be reached.
     """
-    engine = create_engine(database_url)
-    try:
-        with store_errors(), engine.connect() as connection:
-            present = MigrationContext.configure(connection).get_current_revision()
-    finally:
-        engine.dispose()
+    with connected(database_url) as engine, store_errors(), engine.connect() as connection:
+        present = MigrationContext.configure(connection).get_current_revision()
     head = ScriptDirectory.from_config(_config(database_url)).get_current_head()
     assert head is not None, "modq comes with at least one migration"
     return Revisions(present, head)

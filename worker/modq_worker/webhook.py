@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Sequence
@@ -94,7 +95,8 @@ def _reason(error: Exception) -> str:
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed: {getattr(cause, 'verify_message', '') or cause.reason or 'no reason given'}"
-        if isinstance(cause, OSError) and cause.strerror:
-            return f"the connection failed: {cause.strerror}"
+        if isinstance(cause, OSError) and cause.errno:
+            # asyncio puts the address into its own text; a name look-up has negative numbers of its own.
+            return f"the connection failed: {os.strerror(cause.errno) if cause.errno > 0 else cause.strerror}"
         cause = cause.__cause__ or cause.__context__
     return f"the connection failed: {type(error).__name__}"

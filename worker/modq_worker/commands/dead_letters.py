@@ -11,7 +11,7 @@ from redis import RedisError
 
 from modq.queue_errors import explain
 from modq.queue_url import place
-from modq_worker.database import create_engine
+from modq_worker.database import connected
 from modq_worker.dead_letters import DeadLetters
 from modq_worker.listing import print_rows
 from modq_worker.settings import settings
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the subcommand says."""
-    done: int = arguments.does(DeadLetters(create_engine(settings().database())), arguments)
+    with connected(settings().database()) as engine:
+        done: int = arguments.does(DeadLetters(engine), arguments)
     return done
 
 

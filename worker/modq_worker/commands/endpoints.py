@@ -9,7 +9,7 @@ from pathlib import Path
 
 from modq.errors import ModqError
 from modq.signature import new_secret
-from modq_worker.database import create_engine
+from modq_worker.database import connected
 from modq_worker.endpoints import DELIVERED_EVENTS, Endpoints, send_test
 from modq_worker.listing import print_rows
 from modq_worker.settings import settings
@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do what the subcommand says."""
     configured = settings()
-    endpoints = Endpoints(create_engine(configured.database()), allow_private=configured.allow_private_endpoints)
-    done: int = arguments.does(endpoints, arguments)
+    with connected(configured.database()) as engine:
+        done: int = arguments.does(Endpoints(engine, allow_private=configured.allow_private_endpoints), arguments)
     return done
 
 
