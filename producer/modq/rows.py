@@ -9,10 +9,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, cast, get_args
 
 from modq.errors import InvalidPost, ModqError
 from modq.post import FIELDS, MAX_ENTRY_BYTES, Post, post_from, read_object
+
+if TYPE_CHECKING:
+    import _csv
 
 Format = Literal["jsonl", "csv", "tsv", "text"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -149,7 +152,14 @@ def _table(file: BinaryIO, form: Form) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_LINE)
     # Bytes that are no UTF-8 stay recognisable, so that they cost their own row and not the file.
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, delimiter="\t" if form.format == "tsv" else ",", strict=True)
+    try:
+        yield from _table_rows(csv.reader(text, delimiter="\t" if form.format == "tsv" else ",", strict=True), form)
+    finally:
+        # Its end would close the file, which is not ours.
+        text.detach()
+
+
+def _table_rows(reader: _csv.Reader, form: Form) -> Iterator[Row]:
     header = _header(reader, form)
     while True:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -153,10 +154,8 @@ WRONG_DATA = st.dictionaries(st.sampled_from([*json.loads(encode_flag(FLAG))["da
 def test_whatever_a_signed_body_holds_the_one_error_is_invalid_flag(data: dict[str, Any], fields: dict[str, Any]) -> None:
     event = json.loads(encode_flag(FLAG))
     event["data"] |= data
-    try:
+    with contextlib.suppress(InvalidFlag):
         opened(json.dumps(event | fields).encode())
-    except InvalidFlag:
-        pass
 
 
 @given(st.binary(max_size=200))
