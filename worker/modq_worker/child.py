@@ -105,22 +105,26 @@ def run_unprivileged(command: Sequence[str | Path], *, folder: Path, environment
     )
 
 
-def give_to_nobody(folder: Path) -> None:
-    """Let unprivileged children own ``folder``, where root starts them as the user nobody; a no-op everywhere else.
+def open_to_nobody(folder: Path) -> None:
+    """Let unprivileged children own ``folder`` and reach it, where root starts them as the user nobody; else do nothing.
+
+    For that its parent may be passed through, if not read, by everybody. Safe to repeat.
 
     Raises:
-        ChildFailed: the user nobody cannot even reach the folder.
+        ChildFailed: a folder further up, which is not ours to open, cannot be passed through.
     """
     if os.geteuid() != 0 or _as_nobody()[0]:
         return
-    for parent in folder.absolute().parents:
+    folder.parent.chmod(folder.parent.stat().st_mode | 0o011)
+    for parent in folder.parents:
         if not parent.stat().st_mode & 0o001:
             raise ChildFailed(
                 f"Postgres does not run as root, and the user nobody cannot reach {parent}: run modq as an ordinary user, "
                 "or set MODQ_HOME to a folder that everybody can reach, such as /var/lib/modq"
             )
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    if folder.stat().st_uid != NOBODY:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
 
 
 @cache

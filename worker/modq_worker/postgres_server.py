@@ -16,7 +16,7 @@ from typing import Final
 
 import psycopg
 
-from modq_worker.child import ChildFailed, give_to_nobody, run_unprivileged, start_child, stop_child
+from modq_worker.child import ChildFailed, open_to_nobody, run_unprivileged, start_child, stop_child
 from modq_worker.ports import free_port
 from modq_worker.private_files import last_line, private_folder, secret_in, write_private
 
@@ -65,6 +65,7 @@ class PostgresServer:
             ChildFailed: it did not, and why.
         """
         binaries = _binaries()
+        open_to_nobody(self.folder)
         if not self._data.exists():
             self._make_cluster(binaries / "initdb")
         self._check_version(binaries / "postgres")
@@ -100,7 +101,8 @@ class PostgresServer:
         fresh.mkdir(mode=0o700)
         password = self.folder / "password.initdb"
         write_private(password, self._password)
-        give_to_nobody(self.folder)
+        for path in (fresh, password):
+            os.chown(path, self.folder.stat().st_uid, -1)
         options = ["--username", USER, "--pwfile", password.name, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]
         command = [initdb, "--pgdata", fresh.name, *options, *(["--no-sync"] if self._fast else [])]
         done = run_unprivileged(command, folder=self.folder, environment=_environment())
