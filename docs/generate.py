@@ -132,13 +132,13 @@ def _placeholder(action: argparse.Action) -> str:
 def _meaning(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     meaning = (action.help or "") % {**vars(action), "prog": parser.prog}
     if action.choices and action.metavar is None:
-        meaning += f"; one of {_words([str(choice) for choice in action.choices])}"
+        meaning = f"{_words([str(choice) for choice in action.choices])}: {meaning}"
     # A default may hold the name of the machine that wrote this page.
     return meaning.replace(socket.gethostname(), "HOSTNAME")
 
 
 def _words(words: Sequence[str]) -> str:
-    return ", ".join(f"`{word}`" for word in words)
+    return " or ".join(f"`{word}`" for word in words)
 
 
 def _cell(text: str) -> str:

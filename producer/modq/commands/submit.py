@@ -44,8 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     one = parser.add_argument_group("one text")
     one.add_argument("--id", help="default: made from the text, so that the same text has the same id")
-    for name in _FIELDS_OF_ONE[1:]:
-        one.add_argument(f"--{name.replace('_', '-')}")
+    one.add_argument("--author", help="who wrote it")
+    one.add_argument("--conversation", help="the thread or channel that it belongs to")
+    one.add_argument("--parent-text", help="what it answers")
+    one.add_argument("--language", help="such as en")
+    one.add_argument("--created-at", help="when it was written, such as 2026-01-31T12:00:00Z")
 
     rows = parser.add_argument_group("files and standard input")
     rows.add_argument("--file", "-f", nargs="+", type=Path, default=[], metavar="FILE", help="files to read, also .gz; - is standard input")

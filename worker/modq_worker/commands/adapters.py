@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder as PEFT saved it, or as a hub holds it")
     parser.add_argument("--base", required=True, metavar="NAME", help="the base model's name on the hub, such as google/gemma-2b")
     parser.add_argument("--revision", required=True, type=_commit, metavar="SHA", help="the base model's commit on the hub")
     parser.add_argument("--base-folder", type=Path, metavar="DIR", help="where the base model lies (default: the hub or its cache)")

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     adder = actions.add_parser("add", help="tell a URL of the verdicts stored from now on")
-    adder.add_argument("url", metavar="URL")
+    adder.add_argument("url", metavar="URL", help="where the site receives webhooks")
     adder.add_argument("--source", help="only of this source's posts (default: every source's)")
     adder.add_argument("--events", default="post.flagged", help=f"comma-separated, of {' and '.join(DELIVERED_EVENTS)} (default: post.flagged)")
     # Never the secret itself: other users of the machine see a process's arguments.
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("remove", _remove, "forget it, and what it was not yet told"),
     ):
         action = actions.add_parser(name, help=explanation)
-        action.add_argument("id", type=int, metavar="ID")
+        action.add_argument("id", type=int, metavar="ID", help="the endpoint's number in the list")
         action.set_defaults(does=does)
 
 

@@ -17,16 +17,16 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--label", choices=("safe", "toxic"))
-    parser.add_argument("--source")
+    parser.add_argument("--label", choices=("safe", "toxic"), help="only these")
+    parser.add_argument("--source", help="only of this source's posts")
     parser.add_argument("--since", type=_time, metavar="TIME", help="stored since then: 90s, 15m, 2h, 7d ago, or 2026-01-31T12:00:00Z")
-    parser.add_argument("--min-score", type=float, metavar="SCORE")
-    parser.add_argument("--adapter")
+    parser.add_argument("--min-score", type=float, metavar="SCORE", help="only with this score, 0 to 1, or a higher one")
+    parser.add_argument("--adapter", help="only by the adapter of this name")
     parser.add_argument("--limit", type=_positive, default=100, help="at most so many, the newest (default: 100)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     actions = parser.add_subparsers(dest="action", metavar="show ID")
     shower = actions.add_parser("show", help="every verdict on every content of one post, with its deliveries")
-    shower.add_argument("id", metavar="ID")
+    shower.add_argument("id", metavar="ID", help="the post's id, as its site published it")
     shower.add_argument("--source", dest="of_source", metavar="SOURCE", help="the post's source (default: default)")
     shower.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a line")
 
