@@ -8,8 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from redis.asyncio import ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from modq.batch import Batch, Filling, encoded
@@ -27,9 +25,7 @@ class AsyncProducer:
         self._place = place(url)
         self._attempts = attempts
         try:
-            self._pool: Any = ConnectionPool.from_url(
-                url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0), protocol=2
-            )
+            self._pool: Any = ConnectionPool.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2)
             # Unknown options would else be found on connecting; this connects to nothing.
             self._pool.connection_class(**self._pool.connection_kwargs)
         except (ValueError, TypeError):
@@ -102,7 +98,7 @@ class AsyncProducer:
             await connection.send_packed_command(batch.commands())
             await _read_replies(connection, batch)
         except BaseException:
-            # Replies may be under way, which the next user of the connection would take for its own.
+            # As in Producer: no reply for the next user, and no staying with a replica.
             await connection.disconnect(nowait=True)
             raise
         finally:

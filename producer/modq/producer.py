@@ -8,9 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from redis import ConnectionPool
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
-from redis.retry import Retry
 
 from modq.batch import Batch, Filling, encoded
 from modq.errors import QueueError
@@ -37,8 +35,8 @@ class Producer:
         self._place = place(url)
         self._attempts = attempts
         try:
-            # redis-py would send a command again by itself, out of our count of attempts.
-            self._pool = ConnectionPool.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0), protocol=2)
+            # A bare pool: redis.Redis would send a command again by itself, out of our count of attempts.
+            self._pool = ConnectionPool.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2)
             # Unknown options would else be found on connecting; this connects to nothing.
             self._pool.connection_class(**self._pool.connection_kwargs)
         except (ValueError, TypeError):
@@ -131,7 +129,8 @@ class Producer:
             connection.send_packed_command([batch.commands()])
             _read_replies(connection, batch)
         except BaseException:
-            # Replies may be under way, which the next user of the connection would take for its own.
+            # Replies may be under way, which the next user of the connection would take for its own;
+            # and a primary that became a replica is left only by a new connection.
             connection.disconnect()
             raise
         finally:

@@ -23,6 +23,8 @@ class Wire:
         self.port = self._listener.getsockname()[1]
         self.lets_through: int | None = None
         """Bytes of answers; used up by one break, after which answers pass again."""
+        self.forged: bytes | None = None
+        """Comes instead of the next answer."""
         self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -46,6 +48,9 @@ class Wire:
     def _answer(self, far: socket.socket, near: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := far.recv(65536):
+                if self.forged is not None:
+                    data = self.forged + _after_first_answer(data)
+                    self.forged = None
                 if self.lets_through is not None and len(data) >= self.lets_through:
                     near.sendall(data[: self.lets_through])
                     self.lets_through = None
@@ -57,6 +62,12 @@ class Wire:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
+
+
+def _after_first_answer(data: bytes) -> bytes:
+    """What follows the bulk string that `data` begins with."""
+    length, _, rest = data.removeprefix(b"$").partition(b"\r\n")
+    return rest[int(length) + 2 :]
 
 
 @pytest.fixture

@@ -69,6 +69,16 @@ async def test_only_the_unconfirmed_posts_of_a_broken_batch_are_sent_again(wire:
     assert 30 < sum(count == 1 for count in times.values()) < 60
 
 
+async def test_only_the_refused_post_of_a_batch_is_sent_again(wire: Wire, wire_url: str, queued: Queued) -> None:
+    async with AsyncProducer(wire_url) as producer:
+        await producer.ping()
+        wire.forged = b"-READONLY You can't write against a replica\r\n"
+        assert await producer.submit_many([Post(id=str(i), text="hello") for i in range(100)]) == 100
+
+    assert Counter(post.id for post in queued()) == Counter(str(i) for i in range(100)) + Counter("0")
+    assert wire.connections == 2
+
+
 async def test_a_server_that_never_answers_is_told_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with asyncio.timeout(3), AsyncProducer(f"redis://127.0.0.1:{listener.getsockname()[1]}/0", timeout=0.2, attempts=2) as producer:

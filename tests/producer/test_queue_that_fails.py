@@ -93,6 +93,20 @@ def test_of_a_batch_whose_connection_breaks_only_the_unconfirmed_posts_are_sent_
     assert 30 < len(once) < 60
 
 
+@pytest.mark.parametrize("refusal", [b"-OOM command not allowed\r\n", b"-READONLY You can't write against a replica\r\n"])
+def test_of_a_batch_of_which_one_post_was_refused_only_that_one_is_sent_again(wire: Wire, wire_url: str, queued: Queued, refusal: bytes) -> None:
+    posts = [Post(id=str(i), text="hello") for i in range(100)]
+    with Producer(wire_url) as producer:
+        producer.ping()
+        wire.forged = refusal
+        assert producer.submit_many(posts) == 100
+
+    # The server took the first after all; that is the wire's doing.
+    assert Counter(post.id for post in queued()) == Counter(str(i) for i in range(100)) + Counter("0")
+    # A primary that has become a replica is not asked again over the same connection.
+    assert wire.connections == 2
+
+
 def test_an_idle_connection_that_the_server_closed_costs_nothing(redis_url: str, redis: Redis, queued: Queued) -> None:
     with Producer(redis_url, attempts=1) as producer:
         producer.submit(POST)
