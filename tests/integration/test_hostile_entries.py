@@ -12,10 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from modq.post import stream_of
-from modq_worker.tables import DeadLetterRow, PostRow, VerdictRow
 from redis import Redis
 from sqlalchemy import Engine, func, select
+
+from modq.post import stream_of
+from modq_worker.tables import DeadLetterRow, PostRow, VerdictRow
 
 CASES = [json.loads(line) for line in (Path(__file__).parent / "hostile/entries.jsonl").read_text().splitlines()]
 SECRET = "a-text-that-no-log-may-hold"

@@ -7,12 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 
+from redis import Redis
+from sqlalchemy import Engine, func, select
+
 from modq import Post, Producer
 from modq.post import LANES, stream_of
 from modq_worker.stream import GROUP
 from modq_worker.tables import DeadLetterRow, PostRow, VerdictRow
-from redis import Redis
-from sqlalchemy import Engine, func, select
 
 NICE = "Thanks a lot, that solved it for me"
 NASTY = "You are a worthless idiot and everybody here hates you"

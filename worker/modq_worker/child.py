@@ -101,7 +101,9 @@ def run_unprivileged(command: Sequence[str | Path], *, folder: Path, environment
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        **({"user": user, "group": user, "extra_groups": []} if user else {}),
+        user=user or None,
+        group=user or None,
+        extra_groups=[] if user else None,
     )
 
 

@@ -104,7 +104,7 @@ class PostgresServer:
         for path in (fresh, password):
             os.chown(path, self.folder.stat().st_uid, -1)
         options = ["--username", USER, "--pwfile", password.name, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]
-        command = [initdb, "--pgdata", fresh.name, *options, *(["--no-sync"] if self._fast else [])]
+        command: list[str | Path] = [initdb, "--pgdata", fresh.name, *options, *(["--no-sync"] if self._fast else [])]
         done = run_unprivileged(command, folder=self.folder, environment=_environment())
         password.unlink()
         if done.returncode:
