@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from modq_worker.stream import ALIVE
 from redis import Redis
+
+from modq_worker.stream import ALIVE
 
 
 @dataclass
@@ -74,9 +75,9 @@ def start_worker(start: Start, redis: Redis, wait_for: Callable[..., None]) -> S
     """Start a worker and wait until it is ready."""
 
     def start_worker(*words: str, **settings: str) -> Process:
-        before = len(redis.keys(ALIVE + "*"))
+        before = set(redis.keys(ALIVE + "*"))
         process = start("work", *words, **settings)
-        wait_for(lambda: len(redis.keys(ALIVE + "*")) > before or process.popen.poll() is not None, 60)
+        wait_for(lambda: set(redis.keys(ALIVE + "*")) - before or process.popen.poll() is not None, 60)
         assert process.popen.poll() is None, process.log.read_text()
         return process
 

@@ -5,6 +5,7 @@ Celery runs the work and carries content-free doorbells; the posts travel in Red
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any, Final, NoReturn
 
@@ -109,6 +110,9 @@ class Worker:
         )
         # An inbox of its own: the bell and the drain look for dead consumers at their own times.
         self.bell = Bell(Inbox(redis, consumer, lanes), busy=lambda: self.pulse.busy, ring=_ring)
+
+        # The model's objects live as long as the process: the collector need not look at them again and again.
+        gc.freeze()
 
     def start(self) -> None:
         """Judge what waits already, which needs no doorbell, then listen for more."""
