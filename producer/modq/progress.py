@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import Final, TextIO
@@ -40,7 +41,9 @@ class Progress:
             self._write("")
 
     def _write(self, line: str) -> None:
-        self._stream.write(f"\r\x1b[K{line}")
+        # A line that wraps could not be wiped.
+        columns = shutil.get_terminal_size().columns
+        self._stream.write(f"\r\x1b[K{line[: columns - 1]}")
         self._stream.flush()
 
     def _line(self, count: int, position: int, seconds: float, note: str) -> str:

@@ -59,9 +59,9 @@ def _code(error: Exception) -> str:
 
     Only this word is told: an unknown command's error quotes the command, and the post with it.
     """
-    known: str | None = getattr(error, "status_code", None) or _CODES.get(type(error))
-    first = known or (str(error).split(" ", 1)[0] if isinstance(error, exceptions.ResponseError) else "")
-    return first if first.isascii() and first.isalpha() and first.isupper() else ""
+    kept: str | None = getattr(error, "status_code", None) or _CODES.get(type(error))
+    first = str(error).partition(" ")[0] if isinstance(error, exceptions.ResponseError) else ""
+    return kept or (first if first in _PASSING or first in _LASTING else "")
 
 
 _CODES: Final[dict[type[Exception], str]] = {

@@ -148,7 +148,7 @@ class _Submission:
     def _submit(self, file: BinaryIO, begin: Reached) -> Reached:
         reached = begin
         size = None if self._piped else os.fstat(file.fileno()).st_size
-        progress = Progress(self._name, size)
+        progress = Progress(self._path.name if not self._piped else self._name, size)
 
         def done(now: Reached) -> None:
             nonlocal reached
