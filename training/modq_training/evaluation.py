@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import TYPE_CHECKING
 
 from rich.progress import Progress
 
 from modq_training.dataset import Example, digest, draw, read_examples
 from modq_training.metrics import Measured, measure
 from modq_training.recipe import Mix
-from modq_worker.classifier import Classifier
+
+if TYPE_CHECKING:
+    from modq_worker.classifier import Classifier
 
 Judge = Callable[[Sequence[str]], Sequence[float]]
 """Scores of texts, 0 to 1, in their order."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -114,10 +115,11 @@ def fine_tune(
         while step < len(plan):
             token_ids, labels = plan[step]
             model.train()
+            losses.append(0.0)
             # The sum over the passes of a step, each divided by the step's rows, is the mean over the step.
             for loss in pass_losses(model, device, token_ids, labels, recipe.batch_tokens):
                 torch.autograd.backward(loss / len(labels))
-                losses.append(loss.item() / len(labels))
+                losses[-1] += loss.item() / len(labels)
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()
@@ -129,7 +131,7 @@ def fine_tune(
 
             margins = predict(model, device, validation_tokens, recipe.batch_tokens)
             roc_auc = float(roc_auc_score(validation_labels, margins))
-            figures = {"step": step, "loss": round(sum(losses) / every, 4), "validation_roc_auc": round(roc_auc, 4), "seconds": round(time.monotonic() - started, 1)}
+            figures = {"step": step, "loss": round(mean(losses), 4), "validation_roc_auc": round(roc_auc, 4), "seconds": round(time.monotonic() - started, 1)}
             with (output / LOG).open("a") as log:
                 log.write(json.dumps(figures) + "\n")
             bar.update(task, figures=f"loss {figures['loss']:.3f}  ROC-AUC {roc_auc:.4f}")

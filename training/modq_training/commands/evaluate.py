@@ -29,9 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from modq_training.evaluation import read_data_sets, summarise, worker_judge
     from modq_training.model_card import EVALUATION, write_card, write_measured
-    from modq_worker.classifier import Classifier
 
     data_sets = read_data_sets(arguments.data, limit=arguments.limit, seed=arguments.seed)
+    # Only now, because it takes seconds to import, and a wrong file should be told at once.
+    from modq_worker.classifier import Classifier
+
     classifier = Classifier.load(arguments.adapter, backbone=arguments.backbone, threads=arguments.threads)
     threshold = arguments.threshold or classifier.adapter.threshold
     results = _measured(worker_judge(classifier), data_sets, threshold)
