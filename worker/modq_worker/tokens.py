@@ -25,6 +25,8 @@ class Tokens:
     def __init__(self, tokenizer: Any, *, max_length: int, max_windows: int) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise AdapterRefused("The adapter's tokenizer is of the slow kind, for which modq has no use.")
+        # First: a call of the tokenizer sets its backend's switches back.
+        self._prefix, self._suffix = _special_tokens_around(tokenizer)
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
@@ -32,7 +34,6 @@ class Tokens:
         self._backend.encode_special_tokens = True
         special = {int(number) for number, token in self._backend.get_added_tokens_decoder().items() if token.special}
         self._control = (special | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id}
-        self._prefix, self._suffix = _special_tokens_around(tokenizer)
         self.pad: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
         self._room = max_length - len(self._prefix) - len(self._suffix)
         self._stride = max_length * 3 // 4
