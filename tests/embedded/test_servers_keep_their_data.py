@@ -1,5 +1,7 @@
 """The embedded servers keep what they confirmed, and their passwords, wherever their folder is."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -27,7 +29,7 @@ def _read(servers: EmbeddedServers) -> tuple[bytes | None, str | None]:
 
 @pytest.mark.parametrize("folder", ["plain", "with a space and 'quotes'", "long/" + "/".join(["a-long-name-of-a-folder"] * 9)])
 def test_data_is_there_again_in_any_folder(tmp_path: Path, folder: str) -> None:
-    with EmbeddedServers(tmp_path / folder) as servers:
+    with EmbeddedServers(tmp_path / folder, fast=True) as servers:
         _write(servers)
     with EmbeddedServers(tmp_path / folder) as servers:
         assert _read(servers) == (b"yes", "yes")
@@ -70,8 +72,6 @@ def test_the_queue_never_throws_posts_away_and_writes_them_to_disk(tmp_path: Pat
 
 
 def test_a_second_stack_in_the_same_folder_is_told_who_is_there(tmp_path: Path) -> None:
-    import os
-
     with EmbeddedServers(tmp_path, fast=True), pytest.raises(FolderInUse, match=f"process {os.getpid()}"):
         EmbeddedServers(tmp_path).__enter__()
 
@@ -84,8 +84,6 @@ def test_a_cluster_that_was_left_half_made_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_a_pid_file_whose_number_another_process_bears_is_no_obstacle(tmp_path: Path) -> None:
-    import os
-
     server = PostgresServer(tmp_path, fast=True)
     server.start()
     pid_file = tmp_path / "data" / "postmaster.pid"
@@ -105,8 +103,6 @@ def test_data_of_another_major_version_is_refused_in_a_sentence(tmp_path: Path) 
 
 
 def test_children_are_not_started_from_threads_that_may_end(tmp_path: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     server = ValkeyServer(tmp_path)
     with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="main thread"):
         pool.submit(server.start).result()
