@@ -7,10 +7,7 @@ celery -A modq_worker.celery_app worker -P solo --without-gossip --without-mingl
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import socket
-import sys
 
 from modq.post import LANES
 
