@@ -105,6 +105,8 @@ def receiving(answer: Answer | None = None) -> Iterator[Receiver]:
         receiver.url = f"http://127.0.0.1:{server.server_port}/hooks/modq"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield receiver
-        server.shutdown()
-        thread.join()
+        try:
+            yield receiver
+        finally:
+            server.shutdown()
+            thread.join()
