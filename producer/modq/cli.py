@@ -43,6 +43,8 @@ COMMANDS = (
     _worker("migrate", "migrate", "build or update the tables of the store"),
     _worker("verdicts", "verdicts", "list, filter and show verdicts"),
     _worker("dead-letters", "dead_letters", "list, show and replay what could not be judged"),
+    _worker("erase", "erase", "erase an author's, a post's or a source's content everywhere, and print a receipt"),
+    _worker("expire", "expire", "drop the texts that are older than MODQ_TEXT_DAYS; for cron"),
     _worker("endpoints", "endpoints", "add, list, test and remove the endpoints that are told of verdicts"),
     _worker("classify", "classify", "score a text or a file, without any server"),
     _worker("adapters", "adapters", "import, show and check adapters"),

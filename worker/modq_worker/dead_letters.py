@@ -106,20 +106,21 @@ class DeadLetters:
         return raw
 
     def waiting(self, reason: str | None = None) -> list[int]:
-        """The numbers of the letters that were not yet replayed, oldest first."""
-        query = _narrowed(select(DeadLetterRow.id), reason, False).order_by(DeadLetterRow.id)
+        """The numbers of the letters that were not yet replayed and whose content has not expired, oldest first."""
+        query = _narrowed(select(DeadLetterRow.id), reason, False).where(_HAS_CONTENT).order_by(DeadLetterRow.id)
         with store_errors(), self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
     def replay(self, ids: Iterable[int], redis: Redis) -> Iterator[int]:
         """Publish the letters again, each on the lane it came from, and note that it was; yields each number when done.
 
-        Safe to repeat: a letter whose note was lost is published twice, and judged once.
+        Safe to repeat: a letter whose note was lost is published twice, and judged once. One whose content has
+        expired is passed over.
         """
         pending = list(ids)
         for start in range(0, len(pending), _TOGETHER):
             some = pending[start : start + _TOGETHER]
-            query = select(DeadLetterRow).where(DeadLetterRow.id.in_(some)).order_by(DeadLetterRow.id)
+            query = select(DeadLetterRow).where(DeadLetterRow.id.in_(some), _HAS_CONTENT).order_by(DeadLetterRow.id)
             with store_errors(), self._engine.connect() as connection:
                 rows = connection.execute(query).all()
             for row in rows:
@@ -129,6 +130,9 @@ class DeadLetters:
                 connection.execute(update(DeadLetterRow).where(DeadLetterRow.id.in_(done)).values(replayed_at=func.now()))
             yield from done
 
+
+# `modq expire` leaves a letter's reason, and empties it.
+_HAS_CONTENT: Final = func.length(DeadLetterRow.raw) > 0
 
 _LISTED: Final = (
     DeadLetterRow.id,

@@ -52,6 +52,9 @@ class Settings(BaseSettings):
         None, gt=0, lt=1, description="Score from which a post is toxic. Default: the one the adapter was calibrated for."
     )
     keep_text: Literal["always", "flagged", "never"] = Field("always", description="Which posts keep their text in the store.")
+    text_days: int | None = Field(
+        None, ge=1, description="Days after which `modq expire` drops the text of a post, and the content of a dead letter. Default: never."
+    )
 
     # The worker
     batch_posts: int = Field(256, ge=1, le=10_000, description="Most posts that one batch takes from the queue.")

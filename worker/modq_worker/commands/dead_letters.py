@@ -82,4 +82,6 @@ def _replay(letters: DeadLetters, arguments: argparse.Namespace) -> int:
     finally:
         redis.close()
     print(f"{done} dead letters were published again.")
+    if len(ids) > done:
+        print(f"The content of {len(ids) - done} has expired: there is nothing to publish.", file=sys.stderr)
     return 0
