@@ -41,7 +41,8 @@ def _settings_page() -> Iterator[str]:
     yield _WRITTEN_BY.format(source="worker/modq_worker/settings.py")
     yield "# Settings\n"
     yield "Every process of modq reads its settings from environment variables when it starts, and from nowhere else."
-    yield "The light client has none: its connection is an argument of `Producer`, or `MODQ_REDIS_URL` for `modq submit`.\n"
+    yield "The light client has few: its connection is an argument of `Producer`, or `MODQ_REDIS_URL`, `MODQ_REDIS_URL_FILE` and"
+    yield "`MODQ_REDIS_CA_FILE` as below. A password belongs into one of these, never into an argument that every user of a machine can read.\n"
     for heading, names in _sections():
         yield f"## {heading}\n"
         yield "| variable | value | default | what it does |\n| --- | --- | --- | --- |"

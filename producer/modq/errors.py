@@ -9,6 +9,7 @@
     │   ├── QueueFull        the queue has no memory left: retry later
     │   └── QueueRefused     the queue said no (credentials, rights): mend the configuration
     ├── InvalidSecret        a webhook secret that is none: mend the configuration
+    ├── SecretUnreadable     a file that should hold a URL with its password does not: mend the configuration
     ├── InvalidFlag          a webhook that is not ours, was altered, or is too old: answer 400
     └── MissingExtra         a command needs packages that are not installed
 """
@@ -60,6 +61,10 @@ class QueueRefused(QueueError):
 
 class InvalidSecret(ModqError, ValueError):
     """A webhook secret is not ``whsec_`` and the base64 of 24 to 64 bytes."""
+
+
+class SecretUnreadable(ModqError):
+    """A file that a setting names, such as ``MODQ_REDIS_URL_FILE``, cannot be read or is empty."""
 
 
 class InvalidFlag(ModqError, ValueError):

@@ -15,6 +15,8 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from modq.errors import ModqError
+from modq.queue_url import with_verified_tls
+from modq.secret_file import read_secret
 
 RUNNING_STACK = "running.json"
 """Where ``modq up`` writes ``{"redis_url": ..., "database_url": ...}``, in the home folder, mode 0600."""
@@ -27,12 +29,25 @@ class NotConfigured(ModqError):
 class Settings(BaseSettings):
     """The settings reference (docs/settings.md) is written from these descriptions."""
 
-    model_config = SettingsConfigDict(env_prefix="MODQ_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="MODQ_",
+        extra="ignore",
+        frozen=True,
+        # `MODQ_X=` is how compose files and shells say that a setting is not set.
+        env_ignore_empty=True,
+        # What is refused may be a password in the wrong variable.
+        hide_input_in_errors=True,
+    )
 
     # Where things are
     home: Path = Field(Path(".modq"), description="Folder in which `modq up` and `modq demo` keep their servers' data.")
     redis_url: SecretStr | None = Field(None, description="The queue: redis://, rediss:// or unix://. Default: the running `modq up`.")
+    redis_url_file: Path | None = Field(None, description="File that holds the queue's URL, instead of `MODQ_REDIS_URL`.")
+    redis_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) of whom the queue's rediss:// certificate must come from. Default: whom the system trusts."
+    )
     database_url: SecretStr | None = Field(None, description="The store: postgresql://user:password@host/name. Default: the running `modq up`.")
+    database_url_file: Path | None = Field(None, description="File that holds the store's URL, instead of `MODQ_DATABASE_URL`.")
 
     # The classifier
     adapter: Path | None = Field(None, description="Folder of the pinned adapter to judge with. Default: the adapter that ships with modq.")
@@ -77,14 +92,16 @@ class Settings(BaseSettings):
 
         Raises:
             NotConfigured: it is not set and no stack runs here.
+            SecretUnreadable: it should be in a file that cannot be read.
         """
-        return self._connection("redis_url")
+        return with_verified_tls(self._connection("redis_url"), self.redis_ca_file)
 
     def database(self) -> str:
         """The store's URL for SQLAlchemy (``postgresql+psycopg://``), its password included.
 
         Raises:
             NotConfigured: it is not set and no stack runs here.
+            SecretUnreadable: it should be in a file that cannot be read.
         """
         url = self._connection("database_url")
         scheme, _, rest = url.partition("://")
@@ -93,10 +110,12 @@ class Settings(BaseSettings):
     def _connection(self, name: Literal["redis_url", "database_url"]) -> str:
         if (configured := getattr(self, name)) is not None:
             return str(configured.get_secret_value())
+        if (file := getattr(self, f"{name}_file")) is not None:
+            return read_secret(file, f"MODQ_{name.upper()}_FILE")
         try:
             return str(json.loads((self.home / RUNNING_STACK).read_text())[name])
         except (OSError, ValueError, KeyError):
-            raise NotConfigured(f"Set MODQ_{name.upper()}, or start a stack in this folder with: modq up") from None
+            raise NotConfigured(f"Set MODQ_{name.upper()} or MODQ_{name.upper()}_FILE, or start a stack in this folder with: modq up") from None
 
 
 @cache

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of one text, of files, and of both."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = __doc__
-    parser.epilog = "The queue is MODQ_REDIS_URL, else that of the `modq up` of this folder, else redis://localhost:6379/0."
+    parser.epilog = "The queue is MODQ_REDIS_URL, else what MODQ_REDIS_URL_FILE holds, else that of the `modq up` of this folder, else redis://localhost:6379/0."
     parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument("text", nargs="?", metavar="TEXT", help="one text to publish")
     parser.add_argument("--lane", choices=LANES, default="live", help="live is judged first; backlog is for bulk (default: %(default)s)")
