@@ -144,6 +144,14 @@ def test_unreadable_entries_become_dead_letters_and_their_neighbours_do_not(
     assert left_on_queue(redis) == 0
 
 
+def test_an_entry_with_a_made_up_id_is_judged_like_any_other(drain: Drain, redis: Redis, engine: Engine) -> None:
+    redis.xadd(stream_of("live"), {"post": encode(Post("past", "hello"))}, id="0-1")
+    redis.xadd(stream_of("live"), {"post": encode(Post("future", "hello"))}, id=f"{2**64 - 1}-0")
+    drain.run()
+    assert labels(engine) == {"past": "safe", "future": "safe"}
+    assert left_on_queue(redis) == 0
+
+
 @pytest.mark.parametrize("trouble", ["RAISE", "NAN"])
 def test_a_post_that_breaks_the_classifier_is_found_and_parked_alone(
     trouble: str, drain: Drain, publish: Callable[..., None], redis: Redis, engine: Engine

@@ -28,6 +28,7 @@ GROUP: Final = "modq"
 ALIVE: Final = "modq:alive:"
 """Prefix of the consumers' heartbeats: ``alive`` while the consumer is, ``left`` after it said goodbye, gone when it died."""
 ATTEMPTS: Final = "modq:attempts"
+_LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _REMEMBER_LEFT_SECONDS: Final = 7 * 86_400
 _LOOK_FOR_DEAD_SECONDS: Final = 1.0
 
@@ -56,8 +57,8 @@ class Entry:
 
     @property
     def published_at(self) -> datetime:
-        """When Redis accepted it: the first half of its id."""
-        return datetime.fromtimestamp(int(self.id.partition("-")[0]) / 1000, UTC)
+        """When Redis accepted it: the first half of its id, which a publisher may have made up."""
+        return datetime.fromtimestamp(min(int(self.id.partition("-")[0]) / 1000, _LATEST), UTC)
 
 
 def connect(url: str) -> Redis:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import structlog
 from redis import RedisError
@@ -49,8 +49,7 @@ class AfterPass(Protocol):
     def __call__(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Readable:
+class Readable(NamedTuple):
     """A post that could be read, with the entry that brought it."""
 
     entry: Entry
@@ -190,7 +189,7 @@ class Drain:
             # Whatever a model may raise: the post that makes it raise must be found, and only that one parked.
             self._check_model(posts, error)
             if len(posts) == 1:
-                entry, post = posts[0].entry, posts[0].post
+                entry, post = posts[0]
                 outcome.letters.append(_letter(entry, "classifier_error", f"the classifier raised {type(error).__name__}", post))
                 return
             for half in _halves(posts):
@@ -198,11 +197,12 @@ class Drain:
 
     def _decide(self, posts: list[Readable]) -> list[tuple[Entry, Verdict]]:
         after_pass = self._go_on if posts[0].entry.lane == "live" else self._look_at_live
-        scores = self._judge.score([readable.post.text for readable in posts], after_pass=after_pass)
-        return [
-            (entry, decide(post, score, self._policy, adapter=self._adapter, lane=entry.lane, published_at=entry.published_at))
-            for entry, post, score in ((readable.entry, readable.post, score) for readable, score in zip(posts, scores, strict=True))
-        ]
+        scores = self._judge.score([post.text for _, post in posts], after_pass=after_pass)
+        judged = []
+        for (entry, post), score in zip(posts, scores, strict=True):
+            verdict = decide(post, score, self._policy, adapter=self._adapter, lane=entry.lane, published_at=entry.published_at)
+            judged.append((entry, verdict))
+        return judged
 
     def _look_at_live(self) -> None:
         """Between two backlog passes: a live post waits for one of them at most."""
@@ -219,7 +219,7 @@ class Drain:
         except Exception as second:
             # Any failure at all says the same.
             error = second
-        self._inbox.forgive(readable.entry for readable in posts)
+        self._inbox.forgive(entry for entry, _ in posts)
         self._inbox.leave()
         end_process(f"the model is broken: {type(error).__name__}")
 
