@@ -32,7 +32,7 @@ def test_a_worker_that_ends_is_started_again_and_the_forum_hides_what_is_toxic(c
 def test_a_worker_that_cannot_start_is_told_in_one_sentence(command: Callable[..., Command], tmp_path: Path) -> None:
     up = command("up", MODQ_ADAPTER=str(tmp_path / "nowhere"))
     assert up.popen.wait(60) == 1
-    assert "worker-1 ended before it was ready" in up.output
+    assert "worker-1 ended with status 1 before it was ready" in up.output
     assert "nowhere" in up.output
     assert "Traceback" not in up.output
     assert wait_until(lambda: not up.processes()), up.processes()

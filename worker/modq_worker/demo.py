@@ -143,7 +143,8 @@ class Run:
                     producer.submit(post)
                     published += 1
                 if published == steady and self._burst_at is None:
-                    self._burst_at = datetime.now(UTC)
+                    # The queue tells milliseconds; so that none of these posts seems to come before.
+                    self._burst_at = datetime.fromtimestamp(int(time.time() * 1000) / 1000, UTC)
                     published += producer.submit_many(self._posts[steady:])
                 yield published
                 time.sleep(0.05)

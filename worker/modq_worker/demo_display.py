@@ -54,23 +54,23 @@ class Following:
             return
         self._said = time.monotonic()
         judged = tally.verdicts + tally.dead_letters
-        self._console.print(f"published {tally.published}, judged {judged}, flagged {tally.flagged}, webhooks verified {tally.webhooks}", soft_wrap=True)
+        self._console.print(f"published {tally.published}, judged {judged}, flagged {tally.flagged}, webhooks verified {tally.webhooks}")
 
 
 def show_report(console: Console, report: Report) -> None:
     """Show what came out: the flagged posts, what was measured, and whether all adds up."""
     if report.flagged:
-        console.print(_flagged(report))
+        console.print(_flagged(report), soft_wrap=False)
     if len(report.flagged) > _ROWS:
         console.print(f"and {len(report.flagged) - _ROWS} more with lower scores")
     if report.by_kind:
         kinds = ", ".join(f"{kind} {flagged}/{all}" for kind, (flagged, all) in sorted(report.by_kind.items()))
-        console.print(Text(f"\nFlagged, by what the posts were written as: {kinds}"), soft_wrap=True)
+        console.print(Text(f"\nFlagged, by what the posts were written as: {kinds}"))
     console.print()
     for name, value in _measured(report):
-        console.print(Text.assemble((f"{name:<12}", "bold"), value), soft_wrap=True)
+        console.print(Text.assemble((f"{name:<12}", "bold"), value))
     for fault in report.faults:
-        console.print(Text(f"It does not add up: {fault}", style="bold red"), soft_wrap=True)
+        console.print(Text(f"It does not add up: {fault}", style="bold red"))
 
 
 def _flagged(report: Report) -> Table:

@@ -41,11 +41,11 @@ class EmbeddedServers:
             logs = private_folder(self.home / "logs")
             for name in ("valkey", "postgres"):
                 (logs / f"{name}.log").unlink(missing_ok=True)
-            valkey = ValkeyServer(self.home / "valkey", log=logs / "valkey.log", appendonly=self._appendonly, keep=[lock])
-            postgres = PostgresServer(self.home / "postgres", log=logs / "postgres.log", fast=self._fast, keep=[lock])
             if self._queue:
+                valkey = ValkeyServer(self.home / "valkey", log=logs / "valkey.log", appendonly=self._appendonly, keep=[lock])
                 self.valkey = exits.enter_context(valkey)
             if self._store:
+                postgres = PostgresServer(self.home / "postgres", log=logs / "postgres.log", fast=self._fast, keep=[lock])
                 self.postgres = exits.enter_context(postgres)
             self._exits = exits.pop_all()
         return self

@@ -103,9 +103,9 @@ class Stack:
         """
         deadline = time.monotonic() + READY_SECONDS
         while not (self._forum_answers() and self._workers_alive()):
-            if ended := self._programs.ended():
-                log = self._programs.log_of(ended[0])
-                raise StackFailed(f"{ended[0]} ended before it was ready: {last_line(log)} (its log: {log})")
+            for name in self._programs.ended():
+                log = self._programs.log_of(name)
+                raise StackFailed(f"{name} ended {self._programs.how_it_ended(name)} before it was ready: {last_line(log)} (its log: {log})")
             if time.monotonic() > deadline:
                 raise StackFailed(f"not ready after {READY_SECONDS:.0f} s; the logs are in {self.home / 'logs'}")
             meanwhile()

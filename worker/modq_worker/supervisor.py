@@ -67,6 +67,11 @@ class Supervisor:
         """The names of the programs that do not run at the moment."""
         return [name for name, running in self._running.items() if running.process.poll() is not None]
 
+    def how_it_ended(self, name: str) -> str:
+        """``with status 1`` or ``by signal 9``, of a program that does not run."""
+        status = self._running[name].process.returncode
+        return f"by signal {-status}" if status < 0 else f"with status {status}"
+
     def look(self) -> None:
         """Start again what has ended, with growing pauses for what ends at once; call it a few times a second."""
         for name in self.ended():
@@ -99,12 +104,9 @@ class Supervisor:
         running.pause = _FIRST_PAUSE if lived > _LONG_LIFE else min(_LONGEST_PAUSE, max(_FIRST_PAUSE, running.pause * 2))
         running.due = now + running.pause
         name = running.program.name
-        self._tell(f"{name} ended ({_how(running.process.returncode)}) and is started again; its log: {self.log_of(name)}")
+        self._tell(f"{name} ended ({self.how_it_ended(name)}) and is started again; its log: {self.log_of(name)}")
 
     def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
         # Work in progress is safe on the queue and in the store, so a child whose parent is gone needs no goodbye.
         return start_child(program.command, death_signal=signal.SIGKILL, log=self.log_of(program.name), environment=program.environment)
 
-
-def _how(status: int) -> str:
-    return f"by signal {-status}" if status < 0 else f"with status {status}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -11,8 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from modq.post import Post
 from modq_worker.database import create_engine
-from modq_worker.demo import POSTS, Run, read_posts
+from modq_worker.demo import POSTS, Report, Run, read_posts
 from modq_worker.demo_display import Following, show_report
 from modq_worker.forum_endpoint import forum_is_told
 from modq_worker.hints import called_as, home_prefix
@@ -31,29 +34,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; 1 if the posts do not add up."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     # Every run is a source of its own: a post that was judged before is not judged again.
-    source = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    posts = read_posts(arguments.data, arguments.posts, source)
+    posts = read_posts(arguments.data, arguments.posts, source=f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    try:
+        with interrupted_by_signals():
+            return 1 if _show(console, posts, arguments.keep).faults else 0
+    except KeyboardInterrupt:
+        console.print("Stopped; nothing is left running.")
+        return 130
+
+
+def _show(console: Console, posts: Sequence[Post], keep: bool) -> Report:
     began = time.monotonic()
-    with interrupted_by_signals():
-        console.print("Starting a queue (Valkey), a store (Postgres), a worker, the notifier and a pretend forum ...", soft_wrap=True)
-        with Stack(settings().home / "demo", partial(console.print, markup=False, soft_wrap=True), forum=True) as stack:
-            with console.status("Loading the model ..."):
-                stack.wait_until_ready()
-            console.print(f"Ready after {time.monotonic() - began:.1f} s.")
-            engine = create_engine(stack.database_url)
-            try:
-                with forum_is_told(stack, source):
-                    with Following(console, len(posts)) as following:
-                        report = Run(stack, engine, posts, source).follow(following.show)
-                    show_report(console, report)
-                    console.print(f"\n{_next_steps(stack, source, arguments.keep)}", markup=False, soft_wrap=True)
-                    if arguments.keep:
-                        _keep_running(stack)
-            finally:
-                engine.dispose()
-    return 1 if report.faults else 0
+    console.print("Starting a queue (Valkey), a store (Postgres), a worker, the notifier and a pretend forum ...")
+    with Stack(settings().home / "demo", partial(console.print, markup=False), forum=True) as stack:
+        with console.status("Loading the model ..."):
+            stack.wait_until_ready()
+        console.print(f"Ready after {time.monotonic() - began:.1f} s.")
+        with forum_is_told(stack, posts[0].source):
+            report = _follow(console, stack, posts)
+            show_report(console, report)
+            shown = report.flagged[0].post if report.flagged else posts[0]
+            console.print(f"\n{_next_steps(stack, shown, keep)}", markup=False)
+            if keep:
+                _keep_running(stack)
+    return report
+
+
+def _follow(console: Console, stack: Stack, posts: Sequence[Post]) -> Report:
+    engine = create_engine(stack.database_url)
+    try:
+        with Following(console, len(posts)) as following:
+            return Run(stack, engine, posts, posts[0].source).follow(following.show)
+    finally:
+        engine.dispose()
 
 
 def _keep_running(stack: Stack) -> None:
@@ -63,11 +78,11 @@ def _keep_running(stack: Stack) -> None:
             time.sleep(0.2)
 
 
-def _next_steps(stack: Stack, source: str, keep: bool) -> str:
+def _next_steps(stack: Stack, post: Post, keep: bool) -> str:
     modq = home_prefix(stack.home) + called_as()
     steps = [
-        f"  {modq} verdicts --source {source} --label toxic",
-        f"  {modq} verdicts show p001 --source {source}",
+        f"  {modq} verdicts --source {post.source} --label toxic",
+        f"  {modq} verdicts show {shlex.quote(post.id)} --source {post.source}",
         f'  {modq} submit "a post of your own"',
     ]
     if keep:

@@ -25,11 +25,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Run until stopped, or check."""
     if arguments.check:
         return _check()
+    from celery.bin.celery import celery
+
     from modq_worker.celery_app import app, queue_of
 
     queues = ",".join(queue_of(lane) for lane in arguments.lane or LANES)
-    app.worker_main(["--quiet", *SAFE, f"--queues={queues}", f"--hostname={arguments.name}"])
-    return 0
+    # What app.worker_main() does, but for its throwing the exit status away.
+    celery.params[0].default = app
+    return celery.main(["--quiet", *SAFE, f"--queues={queues}", f"--hostname={arguments.name}"], standalone_mode=False) or 0
 
 
 def _check() -> int:
