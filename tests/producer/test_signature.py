@@ -140,3 +140,23 @@ def test_a_malformed_secret_of_ours_is_told_as_such_and_not_shown(secret: str) -
 def test_an_id_with_a_dot_is_not_signed() -> None:
     with pytest.raises(ValueError, match="dot"):
         sign(SECRET, "msg.1", NOW, BODY)
+
+
+@given(st.binary(max_size=300), st.integers(0, 10**10), st.data())
+def test_what_we_sign_we_verify_and_with_any_bit_of_it_changed_we_do_not(body: bytes, now: int, data: st.DataObject) -> None:
+    ours = sign(SECRET, "msg_1", now, body)
+    assert verify(SECRET, headers(ours, timestamp=now), body, now=now) == "msg_1"
+
+    signature = bytearray(base64.b64decode(ours.removeprefix("v1,")))
+    bit = data.draw(st.integers(0, 8 * (len(signature) + len(body)) - 1))
+    altered = signature + body
+    altered[bit // 8] ^= 1 << bit % 8
+    forged = "v1," + base64.b64encode(altered[: len(signature)]).decode()
+    with pytest.raises(InvalidFlag):
+        verify(SECRET, headers(forged, timestamp=now), bytes(altered[len(signature) :]), now=now)
+
+
+@given(st.text(max_size=200))
+def test_whatever_the_signature_header_holds_it_is_refused_in_a_word(header: str) -> None:
+    with pytest.raises(InvalidFlag):
+        verify(SECRET, headers(header), BODY, now=NOW)

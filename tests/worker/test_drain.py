@@ -101,9 +101,7 @@ def test_every_post_gets_a_verdict_and_leaves_the_queue(drain: Drain, publish: C
     assert left_on_queue(redis) == 0
 
 
-def test_a_post_sent_twice_is_judged_once_and_an_edited_one_again(
-    drain: Drain, publish: Callable[..., None], redis: Redis, engine: Engine
-) -> None:
+def test_a_post_sent_twice_is_judged_once_and_an_edited_one_again(drain: Drain, publish: Callable[..., None], redis: Redis, engine: Engine) -> None:
     publish(Post("1", "first"), Post("1", "first"))
     drain.run()
     publish(Post("1", "first"), Post("1", "edited"))
@@ -198,6 +196,31 @@ def test_a_suspect_that_keeps_killing_is_parked_after_three_attempts_and_its_nei
     assert letters(engine) == {None: "kills_the_worker"}
     assert labels(engine).keys() == {"neighbour"}
     assert left_on_queue(redis) == 0
+
+
+def test_a_suspect_whose_verdict_was_committed_before_each_death_is_not_parked_as_well(
+    make_drain: Callable[..., Drain], publish: Callable[..., None], redis: Redis, redis_url: str, engine: Engine
+) -> None:
+    publish(Post("1", "fine"))
+    victim = make_drain("victim")
+    victim._inbox.acknowledge = lambda entries: end_of_process()  # type: ignore[method-assign]
+    with pytest.raises(EndOfProcess):
+        victim.run()
+    redis.delete(ALIVE + "victim")
+    redis.hset("modq:attempts", f"live/{redis.xrange(stream_of('live'))[0][0].decode()}", 3)
+    time.sleep(1.05)
+    make_drain("rescuer").run()
+    assert labels(engine) == {"1": "safe"}
+    assert letters(engine) == {}
+    assert left_on_queue(redis) == 0
+
+
+class EndOfProcess(BaseException):
+    pass
+
+
+def end_of_process() -> None:
+    raise EndOfProcess
 
 
 def test_the_batch_is_held_while_the_store_is_away_and_counts_against_no_post(

@@ -99,3 +99,16 @@ def test_windows_over_a_very_long_text_are_spread_evenly(tokens: int) -> None:
     starts = [part.start for part in windows(tokens, size=254, stride=192, most=16).parts]
     steps = [later - earlier for earlier, later in pairwise(starts)]
     assert max(steps) - min(steps) <= 2 * 192
+
+
+@given(st.integers(0, 5_000), st.integers(1, 300), st.integers(1, 300), st.integers(2, 40))
+def test_windows_of_any_size_cover_every_token_at_the_stride_asked(tokens: int, size: int, stride: int, most: int) -> None:
+    stride = min(stride, size)
+    cover = windows(tokens, size=size, stride=stride, most=most)
+    covered = {token for part in cover.parts for token in range(part.start, part.stop)}
+    assert covered == set(range(tokens)) or (cover.truncated and {0, tokens - 1} <= covered)
+    assert all(part.stop - part.start == min(size, tokens) for part in cover.parts)
+    if not cover.truncated:
+        steps = [later.start - earlier.start for earlier, later in pairwise(cover.parts)]
+        assert all(step == stride for step in steps[:-1])
+        assert all(0 < step <= stride for step in steps)

@@ -156,8 +156,21 @@ class Drain:
         if (attempts := self._inbox.count_attempt(entry)) <= self._max_attempts:
             self._judge_batch([entry])
             return
+        if self._has_verdict(entry):
+            self._inbox.acknowledge([entry])
+            return
         letter = _letter(entry, "kills_the_worker", f"the worker died in each of {attempts - 1} attempts at it alone")
         self._commit(Outcome(letters=[letter]), [entry])
+
+    def _has_verdict(self, entry: Entry) -> bool:
+        """Whether those who died with it had committed its verdict already, which must stay its only outcome."""
+        for readable in _read([entry], Outcome()):
+            while True:
+                try:
+                    return self._store.holds(readable.post.key)
+                except StoreUnavailable as error:
+                    self._wait("the store", error, 1.0)
+        return False
 
     # Judging
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -43,6 +44,15 @@ class VerdictStore:
         with store_errors(), self._engine.begin() as connection:
             return int(connection.execute(_SAVE, self._columns(verdicts)).scalar_one())
 
+    def holds(self, key: uuid.UUID) -> bool:
+        """Whether there is a verdict on the content of this key.
+
+        Raises:
+            StoreUnavailable: ask again.
+        """
+        with store_errors(), self._engine.connect() as connection:
+            return connection.execute(_HOLDS, {"key": key}).scalar_one_or_none() is not None
+
     def _columns(self, verdicts: Sequence[Verdict]) -> dict[str, list[Any]]:
         # Sorted, so that two workers that save the same posts wait for each other instead of deadlocking.
         # Reversed first: of two verdicts on the same content the first stands.
@@ -80,6 +90,8 @@ def _json(values: Mapping[str, Any]) -> str | None:
     # What JSON has no word for (NaN) is left for Postgres to refuse.
     return json.dumps(dict(values)) if values else None
 
+
+_HOLDS: Final = text("SELECT 1 FROM verdicts WHERE post_key = :key AND revision = 0")
 
 _TYPES: Final = {
     "key": "uuid",
