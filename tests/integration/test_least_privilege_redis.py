@@ -245,7 +245,7 @@ def test_what_no_acl_can_forbid_a_producer_is_as_security_md_says(guarded: Guard
 )
 def test_a_worker_can_do_nothing_but_its_work(guarded: GuardedValkey, admin: Redis, command: list[str]) -> None:
     admin.set("another-application", "its own")
-    with guarded.client("worker") as worker, pytest.raises((NoPermissionError, ResponseError), match="(?i)permission"):
+    with guarded.client("worker") as worker, pytest.raises((NoPermissionError, ResponseError), match="permission"):
         worker.execute_command(*command)
     assert admin.get("another-application") == b"its own"
 
@@ -266,7 +266,7 @@ def test_a_worker_can_do_nothing_but_its_work(guarded: GuardedValkey, admin: Red
     ids=" ".join,
 )
 def test_an_operator_has_the_streams_and_no_hold_on_workers_or_server(guarded: GuardedValkey, admin: Redis, command: list[str]) -> None:
-    with guarded.client("operator") as operator, pytest.raises((NoPermissionError, ResponseError), match="(?i)permission"):
+    with guarded.client("operator") as operator, pytest.raises((NoPermissionError, ResponseError), match="permission"):
         operator.execute_command(*command)
 
 
