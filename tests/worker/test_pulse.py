@@ -8,11 +8,13 @@ import time
 
 from redis import Redis
 
+from modq_worker.hung import HUNG
 from modq_worker.stream import ALIVE, Inbox, connect
-from modq_worker.watchdog import HUNG, Pulse
+from modq_worker.watchdog import Pulse
 
 WORK = """
 import sys, time
+from modq_worker.hung import HUNG
 from modq_worker.stream import Inbox, connect
 from modq_worker.watchdog import Pulse
 pulse = Pulse(Inbox(connect(sys.argv[1]), "ada"), heartbeat_seconds=0.3, stall_seconds=0.6)

@@ -25,6 +25,9 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 PASS_TOKENS: Final = {"cpu": 512, "cuda": 16_384}
 """A pass of this many tokens uses the device well; a larger one only makes live posts wait longer behind it."""
 
+CPU_PASS_SECONDS: Final = 0.03
+"""On a slow CPU a pass is made smaller until it takes so long, because a live post may have to wait for it to end."""
+
 
 class Classifier:
     """An adapter merged into its base model, ready to score texts. Not for use from two threads at once."""
@@ -51,7 +54,7 @@ class Classifier:
         Args:
             backbone: folder of the base model; default: wherever ``find_backbone`` finds it.
             threads: CPU threads of the forward passes, for the whole process.
-            pass_tokens: tokens of one forward pass, padding included.
+            pass_tokens: tokens of one forward pass, padding included; default: what suits the device.
             max_windows: windows of a long text that are judged, 2 at least.
 
         Raises:
@@ -67,7 +70,10 @@ class Classifier:
         tokenizer = load_tokenizer(adapter, base)
         tokens = Tokens(tokenizer, max_length=adapter.max_length, max_windows=max_windows)
         model = load_model(adapter, base, pad=tokens.pad, device=place, dtype=_dtype(dtype, place))
-        return cls(adapter, tokens, Engine(model, pad=tokens.pad, budget=pass_tokens or PASS_TOKENS[place.type]))
+        engine = Engine(model, pad=tokens.pad, budget=pass_tokens or PASS_TOKENS[place.type])
+        if pass_tokens is None and place.type == "cpu":
+            engine.fit(CPU_PASS_SECONDS)
+        return cls(adapter, tokens, engine)
 
     def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
         """The score of each text, in order. What else is in the call changes it by rounding only.

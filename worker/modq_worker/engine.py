@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import timeit
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,6 +38,12 @@ class Engine:
         self._pad = pad
         self.budget = budget
         """Tokens of one pass; halved for good whenever the device has no memory for it."""
+
+    def fit(self, seconds: float) -> None:
+        """Lower the budget, to 128 at the least, until a pass of typical windows takes about ``seconds`` on this machine."""
+        probe = [(self._pad,) * 32] * 8
+        fastest = min(timeit.repeat(lambda: self._forward(probe), number=1, repeat=5))
+        self.budget = min(self.budget, max(128, int(256 * seconds / fastest)))
 
     def logits(self, windows: Sequence[Window], after_pass: Callable[[], None]) -> torch.Tensor:
         """The logits of each window, in order: float32 on the CPU, shape ``(len(windows), 2)``.

@@ -15,6 +15,7 @@ import psycopg
 import structlog
 
 from modq_worker.delivery_outcome import Answer, Outcome, interrupted, outcome
+from modq_worker.hung import end_process
 from modq_worker.outbox import Delivery, Outbox
 from modq_worker.store_errors import StoreUnavailable
 from modq_worker.verdict_store import DELIVERIES_WRITTEN
@@ -43,11 +44,12 @@ class WakeUp(Protocol):
 class Notifier:
     """Leases, sends, records. What is leased but not recorded when it ends is sent again later under the same webhook-id."""
 
-    def __init__(self, outbox: Outbox, sender: WebhookSender, *, in_flight: int, per_endpoint: int) -> None:
+    def __init__(self, outbox: Outbox, sender: WebhookSender, *, in_flight: int, per_endpoint: int, stall_seconds: float = 20.0) -> None:
         self._outbox = outbox
         self._sender = sender
         self._in_flight = in_flight
         self._per_endpoint = per_endpoint
+        self._stall_seconds = stall_seconds
         self._wake = asyncio.Event()
         self._flying: dict[asyncio.Task[Answer], Delivery] = {}
         self._unrecorded: dict[int, tuple[Delivery, Outcome]] = {}
@@ -166,7 +168,12 @@ class Notifier:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        """Ask the store; where it hangs past every time-out of its own, only the end of the process ends it."""
+        answer = asyncio.get_running_loop().run_in_executor(self._thread, call)
+        done, _ = await asyncio.wait([answer], timeout=self._stall_seconds)
+        if not done:
+            end_process(f"the store has not answered for {self._stall_seconds:g} s")
+        return answer.result()
 
     def _say_waiting(self, error: Exception) -> None:
         if time.monotonic() - self._said_waiting > _SAY_EVERY_SECONDS:

@@ -18,11 +18,12 @@ from redis import RedisError
 from modq.errors import InvalidPost, ModqError
 from modq.post import Post, decode
 from modq_worker.dead_letters import DeadLetter, DeadLetters
+from modq_worker.hung import end_process
 from modq_worker.policy import Policy
 from modq_worker.stream import Entry, Inbox
 from modq_worker.verdict import Score, Verdict, decide
 from modq_worker.verdict_store import StoreRefused, StoreUnavailable, VerdictStore
-from modq_worker.watchdog import Pulse, end_process
+from modq_worker.watchdog import Pulse
 
 _HARMLESS: Final = "Good morning, everyone."
 _SAY_EVERY_SECONDS: Final = 10.0

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NoReturn
 
 import structlog
 from redis import RedisError
 
+from modq_worker.hung import end_process
 from modq_worker.stream import Inbox
-
-HUNG: Final = 70
-"""Exit status of a worker that ended itself (EX_SOFTWARE); a supervisor starts it again."""
 
 log = structlog.get_logger(__name__)
 
@@ -71,9 +67,3 @@ class Pulse(threading.Thread):
             self._inbox.leave()
         except RedisError as error:
             log.warning("left_without_goodbye", error=type(error).__name__)
-
-
-def end_process(why: str) -> NoReturn:
-    """End this process without any tidying up, which in a hung process would hang as well."""
-    log.critical("ending", why=why)
-    os._exit(HUNG)

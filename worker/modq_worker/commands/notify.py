@@ -49,7 +49,13 @@ async def _notify(configured: Settings, database_url: str) -> None:
         allow_private=configured.allow_private_endpoints,
     )
     async with sender:
-        notifier = Notifier(outbox, sender, in_flight=configured.webhook_in_flight, per_endpoint=configured.webhook_in_flight_per_endpoint)
+        notifier = Notifier(
+            outbox,
+            sender,
+            in_flight=configured.webhook_in_flight,
+            per_endpoint=configured.webhook_in_flight_per_endpoint,
+            stall_seconds=configured.stall_seconds,
+        )
         listener = asyncio.create_task(listen(conninfo(engine), notifier.wake))
         log.info("notifying")
         await notifier.run(stop)
