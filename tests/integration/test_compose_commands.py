@@ -165,7 +165,7 @@ def test_the_queue_lets_nobody_in_without_the_password_and_throws_nothing_away(q
 
 
 def test_what_the_queue_confirmed_outlives_its_crash(queue: Queue) -> None:
-    with Producer(queue.url) as producer:
+    with Producer(queue.url, timeout=20) as producer:
         producer.submit_many(Post(str(number), "hello") for number in range(500))
     queue.kill()
     queue.start()
@@ -185,7 +185,7 @@ def test_the_stack_judges_a_post_and_the_forum_hides_it(containers: Containers, 
     assert containers.run("forum-endpoint").count("http") == 0
     wait_until(lambda: containers.healthy("worker"))
 
-    with Producer(queue.url) as producer:
+    with Producer(queue.url, timeout=20) as producer:
         producer.submit(Post("nasty", NASTY))
         producer.submit(Post("nice", "Thank you, that was a great help"))
     wait_until(lambda: containers.forum_state()["hidden"])
