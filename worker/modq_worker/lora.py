@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from modq_worker.adapter import WEIGHTS, Adapter, AdapterRefused, tensor_names
@@ -54,6 +54,19 @@ def load_model(adapter: Adapter, base: Path, *, pad: int, device: torch.device, 
         except (ValueError, RuntimeError, KeyError, OSError, Warning) as error:
             raise AdapterRefused(f"{adapter.folder} does not fit its base model {adapter.base.name}: {_first_line(error)}") from error
     return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+
+
+def save_as_safetensors(gguf: Path, folder: Path) -> None:
+    """Write the weights of a GGUF to ``folder``, unpacked to bfloat16, with its configuration and tokenizer."""
+    with _quiet():
+        # Unpacked in float32 and rounded once: the same bytes on every machine.
+        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32, local_files_only=True)
+        # Or transformers would take the plain weights for packed ones, now and whenever the folder is read.
+        model.hf_quantizer, model.is_quantized = None, False
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        model.to(torch.bfloat16).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True).save_pretrained(folder)
 
 
 def _refuse_random_weights(adapter: Adapter, absent: set[str]) -> None:

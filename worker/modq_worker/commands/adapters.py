@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from modq_worker.adapter import LABELS, Adapter, load_adapter, pin_adapter, shipped_adapter
+from modq_worker.adapter import LABELS, Adapter, Base, hash_weights, load_adapter, pin_adapter, shipped_adapter
 from modq_worker.backbone import find_backbone, find_unpinned, package_of
 from modq_worker.policy import Policy
 from modq_worker.settings import settings
@@ -42,12 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    package = package_of(arguments.base)
+    base_folder = arguments.base_folder or find_unpinned(arguments.base, arguments.revision)
+    package = package_of(Base(arguments.base, arguments.revision, hash_weights(base_folder)))
     adapter = pin_adapter(
         arguments.folder,
         base=arguments.base,
         revision=arguments.revision,
-        base_folder=arguments.base_folder or find_unpinned(arguments.base, arguments.revision),
+        base_folder=base_folder,
         name=arguments.name,
         registry_package=package.name if package else None,
         max_length=arguments.max_length,
