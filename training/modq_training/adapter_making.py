@@ -45,7 +45,7 @@ def make_adapter(
         base,
         threshold=calibration.threshold,
         temperature=calibration.temperature,
-        metrics={"validation_roc_auc": round(trained.validation_roc_auc, 4), "false_positive_rate_neutral": false_positive_rate},
+        metrics={"validation_roc_auc": round(trained.validation_roc_auc, 4), "false_positive_rate_asked": false_positive_rate},
         about={"name": recipe.name, "seed": seed, "data": {entry["name"]: entry["sha256"] for entry in hashes}},
     )
     write_measured(output, RUN, facts)

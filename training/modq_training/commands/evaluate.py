@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -77,13 +78,14 @@ def _measured(judge: Any, data_sets: Sequence[DataSet], threshold: float) -> lis
 
 def _print(results: Sequence[Result]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from modq_training.model_card import figure
 
-    table = Table("data set", *("rows", "toxic", "ROC-AUC", "precision", "recall", "F1", "FPR", "recall at 1 % FPR", "ECE"))
+    table = Table(Column("data set", no_wrap=True), *("rows", "toxic", "ROC-AUC", "precision", "recall", "F1", "FPR", "recall at 1 % FPR", "ECE"))
     for result in results:
         m = result.measured
         shares = (m.roc_auc, m.precision, m.recall, m.f1, m.false_positive_rate, m.recall_at_false_positive_rate.get("0.01"), m.calibration_error)
         table.add_row(result.name, str(m.n), str(m.toxic), *map(figure, shares))
-    Console().print(table)
+    # A file or a pipe is as wide as it has to be.
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
