@@ -17,6 +17,7 @@ from modq.post import Post
 from modq.signature import new_secret
 from modq_worker.database import connected
 from modq_worker.embedded import PostgresServer
+from modq_worker.endpoint_address import EndpointRules
 from modq_worker.endpoints import Endpoints
 from modq_worker.migrate import migrate
 from modq_worker.tables import PostRow, VerdictRow
@@ -33,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, PostgresServer(Path(folder)) as server:
         migrate(server.url())
         with connected(server.url()) as engine:
-            Endpoints(engine, allow_private=True).add("http://127.0.0.1:9/", new_secret())
+            Endpoints(engine, EndpointRules(allow_private=True)).add("http://127.0.0.1:9/", new_secret())
             store = VerdictStore(engine)
             measured: dict[str, list[float]] = {"ORM, a commit per row": [], "ORM, a commit per batch": [], "VerdictStore.save": []}
             for number in range(ROUNDS):

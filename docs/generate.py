@@ -19,7 +19,7 @@ from modq_worker.settings import Settings
 
 HERE: Final = Path(__file__).parent
 _WRITTEN_BY: Final = "<!-- Written by docs/generate.py; to change it, change {source} and run: python docs/generate.py -->\n"
-_TYPES: Final = {"int": "whole number", "float": "number", "bool": "true or false", "Path": "path", "SecretStr": "URL, kept out of logs"}
+_TYPES: Final = {"int": "whole number", "float": "number", "bool": "true or false", "Path": "path", "str": "text", "SecretStr": "text, kept out of logs"}
 _BOUNDS: Final = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 

@@ -134,12 +134,13 @@ class World:
 
     def _listen(self) -> None:
         from modq.signature import new_secret
+        from modq_worker.endpoint_address import EndpointRules
         from modq_worker.endpoints import Endpoints
 
         secret = new_secret()
         self.receiver = Receiver(secret)
         port = self.receiver.start()
-        Endpoints(self.engine, allow_private=True).add(f"http://127.0.0.1:{port}/hook", secret=secret)
+        Endpoints(self.engine, EndpointRules(allow_private=True)).add(f"http://127.0.0.1:{port}/hook", secret=secret)
 
     # Processes
 

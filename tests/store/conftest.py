@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 
 from modq import cli
 from modq_worker.database import conninfo
+from modq_worker.endpoint_address import EndpointRules
 from modq_worker.endpoints import Endpoints
 from modq_worker.notifier import Notifier, listen
 from modq_worker.outbox import Outbox
@@ -29,7 +30,7 @@ def store(engine: Engine) -> VerdictStore:
 
 @pytest.fixture
 def endpoints(engine: Engine) -> Endpoints:
-    return Endpoints(engine, allow_private=True)
+    return Endpoints(engine, EndpointRules(allow_private=True))
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def notifying(engine: Engine) -> Callable[..., AbstractContextManager[None]]:
         loop, stop = asyncio.new_event_loop(), asyncio.Event()
 
         async def work() -> None:
-            async with WebhookSender(deadline=deadline, connections=in_flight, allow_private=True) as sender:
+            async with WebhookSender(deadline=deadline, connections=in_flight, rules=EndpointRules(allow_private=True)) as sender:
                 notifier = Notifier(Outbox(engine, lease_seconds=lease_seconds), sender, in_flight=in_flight, per_endpoint=per_endpoint)
                 ears = asyncio.create_task(listen(conninfo(engine), notifier.wake)) if listening else None
                 await notifier.run(stop)

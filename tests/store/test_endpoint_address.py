@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from modq_worker.endpoint_address import InvalidEndpoint, check
+from modq_worker.endpoint_address import EndpointRules, InvalidEndpoint
+
+PUBLIC, DEVELOPMENT = EndpointRules(), EndpointRules(allow_private=True)
 
 
 @pytest.mark.parametrize("url", ["https://forum.example/hook", "https://forum.example:8443/a?b=c", "https://[2001:db8::1]/"])
 def test_ordinary_urls_pass_unchanged(url: str) -> None:
-    assert check(url, allow_private=False) == url
+    assert PUBLIC.check(url) == url
 
 
 def test_http_is_for_development_only() -> None:
-    assert check("http://127.0.0.1:8000/hook", allow_private=True)
+    assert DEVELOPMENT.check("http://127.0.0.1:8000/hook")
     with pytest.raises(InvalidEndpoint, match="https"):
-        check("http://127.0.0.1:8000/hook", allow_private=False)
+        PUBLIC.check("http://127.0.0.1:8000/hook")
 
 
 @pytest.mark.parametrize(
@@ -41,5 +43,5 @@ def test_http_is_for_development_only() -> None:
 )
 def test_anything_else_is_refused_in_words_that_do_not_repeat_it(url: str) -> None:
     with pytest.raises(InvalidEndpoint) as caught:
-        check(url, allow_private=True)
+        DEVELOPMENT.check(url)
     assert "s3cret" not in str(caught.value)

@@ -62,7 +62,7 @@ def test_a_migrator_does_not_queue_for_a_table_that_is_in_use(engine: Engine, da
     config = Config(attributes={"database_url": database_url})
     config.set_main_option("script_location", str(migrations_folder()))
     with engine.connect() as user:
-        user.execute(text("SELECT * FROM posts"))
+        user.execute(text("SELECT * FROM endpoints"))
         with pytest.raises(Exception, match="lock timeout"):
             command.downgrade(config, "base")
     assert revisions(database_url).equal, "a migration that fails leaves nothing half done"
@@ -88,7 +88,7 @@ def test_the_command_checks_and_migrates(empty_database_url: str, monkeypatch: p
     assert cli.main(["migrate", "--check"]) == 1
     assert "Run: modq migrate" in capsys.readouterr().err
     assert cli.main(["migrate"]) == 0
-    assert "now at revision 0001" in capsys.readouterr().out
+    assert "now at revision 0002" in capsys.readouterr().out
     assert cli.main(["migrate", "--check"]) == 0
     settings.cache_clear()
 
@@ -101,7 +101,7 @@ def test_without_a_configured_store_the_folders_own_postgres_is_migrated(
     settings.cache_clear()
     assert cli.main(["migrate"]) == 0
     told = capsys.readouterr()
-    assert "now at revision 0001" in told.out
+    assert "now at revision 0002" in told.out
     assert "this folder's own Postgres" in told.err
     assert cli.main(["migrate", "--check"]) == 0
     settings.cache_clear()

@@ -15,6 +15,7 @@ from modq.flag import open_flag
 from modq.signature import sign
 from modq_worker.endpoints import Endpoints
 from modq_worker.outbox import Outbox
+from modq_worker.replay import Selection
 from modq_worker.verdict_store import VerdictStore
 
 Notifying = Callable[..., AbstractContextManager[None]]
@@ -119,7 +120,7 @@ def test_a_failed_attempt_is_recorded_and_due_again_by_the_schedule(
         assert wait in (4, 5, 6)
         query("UPDATE deliveries SET next_attempt_at = now(), attempts = 9")
         assert recorded(query, 10)[0] == "failed"
-        endpoints.replay(endpoints.all()[0].id)
+        endpoints.replay(Selection(endpoints.all()[0].id))
         assert recorded(query, 1)[0] == "pending"
 
 

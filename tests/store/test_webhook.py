@@ -14,6 +14,7 @@ from tests.store.receivers import receiving, silence, status
 
 from modq.signature import new_secret
 from modq_worker.delivery_outcome import Answer
+from modq_worker.endpoint_address import EndpointRules
 from modq_worker.webhook import WebhookSender
 
 DEADLINE = 1.0
@@ -21,7 +22,7 @@ DEADLINE = 1.0
 
 def send(url: str, secrets: list[str], times: int = 1) -> tuple[Answer, float]:
     async def work() -> Answer:
-        async with WebhookSender(deadline=DEADLINE, connections=4, allow_private=True) as sender:
+        async with WebhookSender(deadline=DEADLINE, connections=4, rules=EndpointRules(allow_private=True)) as sender:
             for _ in range(times):
                 answer = await sender.send(url, secrets, "msg_1", b'{"type":"post.flagged"}')
             return answer

@@ -14,6 +14,9 @@ DAY: Final = 24 * HOUR
 WAITS: Final = (5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
 """Seconds from one failed attempt to the next (https://www.standardwebhooks.com, "Retries"); after the last, no more."""
 
+PATIENCE: Final = 5 * DAY
+"""Seconds for which an endpoint may fail, whatever it is sent, before it is disabled."""
+
 JITTER: Final = 0.2
 """Waits are lengthened by up to this part, so that what failed together does not come back together."""
 
@@ -38,7 +41,9 @@ class Outcome:
     status: int | None = None
     error: str | None = None
     disable: str | None = None
-    """Why its endpoint is to be disabled."""
+    """Why its endpoint is to be disabled at once."""
+    blame: bool = True
+    """Whether a failure is the endpoint's."""
     pause: float = 0.0
     """Seconds for which its endpoint wants nothing at all."""
 
@@ -56,12 +61,12 @@ def outcome(answer: Answer, attempts: int, luck: float) -> Outcome:
         return Outcome("failed", status=answer.status, error=error, disable=_disable(answer))
     pause = min(answer.retry_after or 0.0, DAY) if answer.status in (429, 503) else 0.0
     wait = max(WAITS[attempts - 1], pause) * (1 + JITTER * luck)
-    return Outcome("pending", wait, answer.status, error, _disable(answer), pause)
+    return Outcome("pending", wait, answer.status, error, _disable(answer), pause=pause)
 
 
 def interrupted() -> Outcome:
     """Of a delivery whose attempt we broke off ourselves: it may have arrived, so it goes again, under the same id."""
-    return Outcome("pending", error="the notifier was stopped during the attempt")
+    return Outcome("pending", error="the notifier was stopped during the attempt", blame=False)
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:

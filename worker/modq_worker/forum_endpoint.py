@@ -8,6 +8,7 @@ from typing import Final
 
 from modq_worker.database import create_engine
 from modq_worker.demo_forum import WEBHOOKS
+from modq_worker.endpoint_address import EndpointRules
 from modq_worker.endpoints import Endpoints, NoSuchEndpoint
 from modq_worker.stack import Stack
 from modq_worker.store_errors import StoreError
@@ -23,7 +24,7 @@ def forum_is_told(stack: Stack, source: str) -> Iterator[None]:
     deliveries can still be looked at.
     """
     engine = create_engine(stack.database_url)
-    endpoints = Endpoints(engine, allow_private=True)
+    endpoints = Endpoints(engine, EndpointRules(allow_private=True))
     try:
         for endpoint in endpoints.all():
             if endpoint.url.startswith(_ON_THIS_MACHINE) and endpoint.url.endswith(WEBHOOKS):

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 import psycopg
@@ -27,6 +28,9 @@ POLL_SECONDS: Final = 0.5
 GRACE_SECONDS: Final = 3.5
 """How long webhooks in flight may take to end when the notifier is asked to stop."""
 
+SLOW_SECONDS: Final = 1.0
+"""After so long without an answer, an endpoint shares the slots of those that fail."""
+
 _STORE_PAUSE_SECONDS: Final = 2.0
 _SAY_EVERY_SECONDS: Final = 10.0
 
@@ -41,6 +45,14 @@ class WakeUp(Protocol):
     def __call__(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A webhook on its way."""
+
+    delivery: Delivery
+    started: float
+
+
 class Notifier:
     """Leases, sends, records. What is leased but not recorded when it ends is sent again later under the same webhook-id."""
 
@@ -51,10 +63,8 @@ class Notifier:
         self._per_endpoint = per_endpoint
         self._stall_seconds = stall_seconds
         self._wake = asyncio.Event()
-        self._flying: dict[asyncio.Task[Answer], Delivery] = {}
+        self._flying: dict[asyncio.Task[Answer], _Flight] = {}
         self._unrecorded: dict[int, tuple[Delivery, Outcome]] = {}
-        self._failing: set[int] = set()
-        """Endpoints whose last webhook failed; they get one slot until one succeeds."""
         self._paused: dict[int, float] = {}
         """Endpoints that asked for quiet, until when."""
         # A thread of its own: those of the event loop may all be waiting for slow name look-ups.
@@ -99,15 +109,21 @@ class Notifier:
         free = self._in_flight - len(self._flying) - len(self._unrecorded)
         if free <= 0:
             return []
-        busy = self._busy()
-        return await self._in_thread(lambda: self._outbox.lease(free, self._per_endpoint, busy))
+        busy, slow = self._busy(), self._slow()
+        held = sum(flight.delivery.failing or flight.delivery.endpoint_id in slow for flight in self._flying.values())
+        # However many endpoints fail or hang, half of the slots stay for the others.
+        left = max(max(self._in_flight // 2, 1) - held, 0)
+        return await self._in_thread(lambda: self._outbox.lease(free, self._per_endpoint, busy, slow=slow, held_back_limit=left))
+
+    def _slow(self) -> set[int]:
+        """Endpoints that have not answered for a while, and may be about to fail."""
+        since = time.monotonic() - SLOW_SECONDS
+        return {flight.delivery.endpoint_id for flight in self._flying.values() if flight.started < since}
 
     def _busy(self) -> dict[int, int]:
-        """Slots taken per endpoint; one that fails has lost all but one, one that asked for quiet has lost all."""
-        busy = Counter(delivery.endpoint_id for delivery in self._flying.values())
+        """Slots taken per endpoint; one that asked for quiet has lost all."""
+        busy = Counter(flight.delivery.endpoint_id for flight in self._flying.values())
         busy.update(delivery.endpoint_id for delivery, _ in self._unrecorded.values())
-        for endpoint in self._failing:
-            busy[endpoint] += self._per_endpoint - 1
         now = time.monotonic()
         self._paused = {endpoint: until for endpoint, until in self._paused.items() if until > now}
         for endpoint in self._paused:
@@ -119,11 +135,11 @@ class Notifier:
     def _send(self, delivery: Delivery) -> None:
         attempt = self._sender.send(delivery.url, delivery.secrets, delivery.webhook_id, delivery.body)
         task = asyncio.create_task(attempt)
-        self._flying[task] = delivery
+        self._flying[task] = _Flight(delivery, time.monotonic())
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[Answer]) -> None:
-        delivery = self._flying.pop(task)
+        delivery = self._flying.pop(task).delivery
         if task.cancelled():
             result = interrupted()
         else:
@@ -138,19 +154,16 @@ class Notifier:
         if result.pause:
             self._paused[delivery.endpoint_id] = time.monotonic() + result.pause
         if result.state == "delivered":
-            self._failing.discard(delivery.endpoint_id)
             log.debug("delivered", **told, status=result.status)
             return
-        self._failing.add(delivery.endpoint_id)
         log.warning("not delivered", **told, error=result.error, state=result.state, retry_in_s=round(result.wait))
-        if result.disable:
-            log.error("endpoint disabled", endpoint=delivery.endpoint_id, reason=result.disable)
 
     # Recording
 
     async def _record(self) -> None:
         ended = {id: result for id, (_, result) in self._unrecorded.items()}
-        await self._in_thread(lambda: self._outbox.record(ended))
+        for disabled in await self._in_thread(lambda: self._outbox.record(ended)):
+            log.error("endpoint disabled", endpoint=disabled.endpoint_id, reason=disabled.reason)
         for id in ended:
             del self._unrecorded[id]
 

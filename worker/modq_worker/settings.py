@@ -21,6 +21,9 @@ from modq.secret_file import read_secret
 RUNNING_STACK = "running.json"
 """Where ``modq up`` writes ``{"redis_url": ..., "database_url": ...}``, in the home folder, mode 0600."""
 
+OWN_SECRET_KEY = "secret.key"  # noqa: S105 - the name of a file
+"""Where ``modq up`` keeps the key for the secrets in its own store, in the home folder, mode 0600."""
+
 
 class NotConfigured(ModqError):
     """A connection is neither set in the environment nor offered by a running ``modq up``."""
@@ -81,7 +84,21 @@ class Settings(BaseSettings):
     webhook_deadline_seconds: float = Field(10.0, gt=0, description="Total time that one webhook may take, from name look-up to answer.")
     webhook_in_flight: int = Field(50, ge=1, description="Webhooks in flight at once, over all endpoints.")
     webhook_in_flight_per_endpoint: int = Field(4, ge=1, description="Webhooks in flight at once to one endpoint.")
-    allow_private_endpoints: bool = Field(False, description="Allow webhooks to http and to private addresses: for development.")
+    webhook_ports: str = Field(
+        "443,8443", pattern=r"^\d{1,5}( *, *\d{1,5})*$", description="Ports that endpoints may have, with commas between them."
+    )
+    webhook_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) of authorities that endpoints' certificates may come from, besides the public ones."
+    )
+    allow_private_endpoints: bool = Field(
+        False, description="Allow webhooks to http, to private addresses and to any port: for development."
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Key that encrypts the endpoints' secrets in the store, from `modq endpoints new-key`; of several, with commas between them, "
+        "the first encrypts. Default: that of the running `modq up`, else they are kept as they are.",
+    )
+    secret_key_file: Path | None = Field(None, description="File that holds the keys, instead of `MODQ_SECRET_KEY`.")
 
     # Logs
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severity that is logged.")
@@ -106,6 +123,20 @@ class Settings(BaseSettings):
         url = self._connection("database_url")
         scheme, _, rest = url.partition("://")
         return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else url
+
+    def secret_keys(self) -> str:
+        """The keys for the endpoints' secrets, newest first; empty when there are none.
+
+        Raises:
+            SecretUnreadable: they should be in a file that cannot be read.
+        """
+        if self.secret_key is not None:
+            return self.secret_key.get_secret_value()
+        if self.secret_key_file is not None:
+            return read_secret(self.secret_key_file, "MODQ_SECRET_KEY_FILE")
+        embedded = self.database_url is None and self.database_url_file is None
+        own = self.home / OWN_SECRET_KEY
+        return read_secret(own, str(own)) if embedded and own.exists() else ""
 
     def _connection(self, name: Literal["redis_url", "database_url"]) -> str:
         if (configured := getattr(self, name)) is not None:

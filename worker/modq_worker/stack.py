@@ -23,7 +23,8 @@ from modq_worker.embedded import EmbeddedServers
 from modq_worker.migrate import migrate
 from modq_worker.ports import free_port
 from modq_worker.private_files import last_line, private_folder, write_private
-from modq_worker.settings import RUNNING_STACK
+from modq_worker.secret_box import new_key
+from modq_worker.settings import OWN_SECRET_KEY, RUNNING_STACK
 from modq_worker.stream import ALIVE, connect
 from modq_worker.supervisor import Program, Supervisor
 
@@ -135,7 +136,16 @@ class Stack:
     def _environment(self) -> dict[str, str]:
         """By environment and not by command line, which everybody on the machine can read."""
         connections = {"MODQ_REDIS_URL": self.redis_url, "MODQ_DATABASE_URL": self.database_url, "MODQ_HOME": str(self.home)}
-        return {**os.environ, **connections, "PYTHONUNBUFFERED": "1"}
+        return {**os.environ, **connections, **self._secret_key(), "PYTHONUNBUFFERED": "1"}
+
+    def _secret_key(self) -> dict[str, str]:
+        """The key for the secrets of the embedded store, which the commands of a second terminal find in the same file."""
+        file = self.home / OWN_SECRET_KEY
+        if self._database_url is not None or os.environ.get("MODQ_SECRET_KEY") or os.environ.get("MODQ_SECRET_KEY_FILE"):
+            return {}
+        if not file.exists():
+            write_private(file, new_key())
+        return {"MODQ_SECRET_KEY_FILE": str(file)}
 
     def _announce(self) -> None:
         """For the commands of a second terminal; see settings.py."""

@@ -90,12 +90,16 @@ class EndpointRow(Table):
     """Whose posts; null means every source's."""
     url: Mapped[str]
     secrets: Mapped[list[str]] = mapped_column(ARRAY(TEXT))
-    """Newest first; several during a rotation."""
+    """Newest first; several during a rotation. Encrypted, where the processes have a key."""
+    old_secrets_until: Mapped[datetime | None]
+    """Until then those after the first sign as well."""
     events: Mapped[list[str]] = mapped_column(ARRAY(TEXT))
     """Of ``post.flagged`` and ``post.passed``."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     disabled_at: Mapped[datetime | None]
     disabled_reason: Mapped[str | None]
+    failing_since: Mapped[datetime | None]
+    """Every webhook since has failed. A disabled endpoint that has it was disabled for that, and its events are kept."""
 
 
 class DeliveryRow(Table):

@@ -137,7 +137,8 @@ _SAVE: Final = text(f"""
         ON CONFLICT DO NOTHING
         RETURNING post_key, revision, CASE label WHEN 'toxic' THEN 'post.flagged' ELSE 'post.passed' END AS event
     ), listening AS (
-        SELECT id, source, events FROM endpoints WHERE disabled_at IS NULL FOR KEY SHARE
+        -- One that was disabled because it failed is told later what it misses meanwhile; one disabled by hand is not.
+        SELECT id, source, events FROM endpoints WHERE disabled_at IS NULL OR failing_since IS NOT NULL FOR KEY SHARE
     ), told AS (
         INSERT INTO deliveries (post_key, revision, endpoint_id, webhook_id, event)
         SELECT new.post_key, new.revision, listening.id, 'msg_' || replace(CAST(new.post_key AS text), '-', ''), new.event

@@ -9,41 +9,71 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Final
+from urllib.parse import urlsplit
 
-import httpx
+import httpcore
 
 from modq.errors import ModqError
 from modq.signature import sign
+from modq_worker.checked_network import CheckedNetwork
 from modq_worker.delivery_outcome import Answer, retry_after
-from modq_worker.endpoint_address import check
+from modq_worker.endpoint_address import EndpointRules
+from modq_worker.secret_box import SecretBox
 
 MAX_ANSWER_BYTES: Final = 16 * 1024
 _DRAIN_SECONDS: Final = 0.5
 
 
-class WebhookSender:
-    """A pool of connections to endpoints; use it in ``async with``."""
+_HTTP_ERRORS: Final = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+    httpcore.ConnectionNotAvailable,
+)
 
-    def __init__(self, *, deadline: float, connections: int, allow_private: bool) -> None:
+
+class CertificatesUnreadable(ModqError):
+    """The file of certificates to trust cannot be read."""
+
+
+class WebhookSender:
+    """A pool of connections to endpoints; use it in ``async with``.
+
+    Args:
+        deadline: Seconds that one webhook may take in all.
+        connections: How many there may be at once.
+        rules: Where webhooks may go.
+        box: Opens the secrets as the store keeps them.
+        ca_file: Certificates (PEM) of authorities to trust besides the public ones.
+
+    Raises:
+        CertificatesUnreadable: there are none in ``ca_file``.
+    """
+
+    def __init__(
+        self, *, deadline: float, connections: int, rules: EndpointRules, box: SecretBox | None = None, ca_file: Path | None = None
+    ) -> None:
         self._deadline = deadline
-        self._allow_private = allow_private
-        self._client = httpx.AsyncClient(
-            # The only bound that a receiver cannot stretch is the total one, in `send`; httpx's are per read.
-            timeout=deadline,
-            follow_redirects=False,
-            # No proxies and no passwords from the environment.
-            trust_env=False,
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30),
-            headers={"user-agent": "modq", "accept": "*/*", "accept-encoding": "identity"},
+        self._rules = rules
+        self._box = box or SecretBox()
+        # No redirects, no decompression, no proxies and no passwords from the environment: httpcore has none of these.
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=_trusting(ca_file),
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=30,
+            network_backend=CheckedNetwork(rules),
         )
 
     async def __aenter__(self) -> WebhookSender:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self._client.aclose()
+        await self._pool.aclose()
 
     async def send(self, url: str, secrets: Sequence[str], webhook_id: str, body: bytes) -> Answer:
         """Post ``body``, signed with every secret at the present time; returns within the deadline, whatever happens.
@@ -52,26 +82,41 @@ class WebhookSender:
         """
         try:
             async with asyncio.timeout(self._deadline):
-                address, headers = check(url, self._allow_private), _headers(secrets, webhook_id, body)
-                request = self._client.build_request("POST", address, content=body, headers=headers)
-                response = await self._client.send(request, stream=True)
+                response = await self._pool.handle_async_request(self._request(url, secrets, webhook_id, body))
         except TimeoutError:
             return Answer(error=f"no answer within {self._deadline:g} s")
         except ModqError as error:
             return Answer(error=str(error))
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (*_HTTP_ERRORS, OSError) as error:
             return Answer(error=_reason(error))
         await _drain(response)
-        return Answer(response.status_code, retry_after(response.headers.get("retry-after"), datetime.now(UTC)))
+        return Answer(response.status, retry_after(_header(response, b"retry-after"), datetime.now(UTC)))
+
+    def _request(self, url: str, kept: Sequence[str], webhook_id: str, body: bytes) -> httpcore.Request:
+        target = self._rules.check(url)
+        headers = _headers(target, [self._box.open(secret) for secret in kept], webhook_id, body)
+        # The only bound that a receiver cannot stretch is the total one, in `send`; these are per step.
+        timeout = dict.fromkeys(("connect", "read", "write", "pool"), self._deadline)
+        return httpcore.Request("POST", target, headers=headers, content=body, extensions={"timeout": timeout})
 
 
-async def _drain(response: httpx.Response) -> None:
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    context = httpcore.default_ssl_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise CertificatesUnreadable(f"No certificates can be read from the file that MODQ_WEBHOOK_CA_FILE names ({type(error).__name__}).") from None
+    return context
+
+
+async def _drain(response: httpcore.Response) -> None:
     """Read a short answer to its end, so that its connection can be used again; a long or slow one loses its connection."""
-    with suppress(TimeoutError, httpx.HTTPError, httpx.StreamError, OSError):
+    with suppress(TimeoutError, *_HTTP_ERRORS, OSError):
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
                 size = 0
-                async for chunk in response.aiter_raw():
+                async for chunk in response.aiter_stream():
                     size += len(chunk)
                     if size > MAX_ANSWER_BYTES:
                         break
@@ -79,14 +124,23 @@ async def _drain(response: httpx.Response) -> None:
             await response.aclose()
 
 
-def _headers(secrets: Sequence[str], webhook_id: str, body: bytes) -> dict[str, str]:
+def _headers(url: str, secrets: Sequence[str], webhook_id: str, body: bytes) -> dict[bytes | str, bytes | str]:
     timestamp = int(time.time())
     return {
+        "host": urlsplit(url).netloc,
+        "user-agent": "modq",
+        "accept": "*/*",
+        "accept-encoding": "identity",
         "content-type": "application/json",
+        "content-length": str(len(body)),
         "webhook-id": webhook_id,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": " ".join(sign(secret, webhook_id, timestamp, body) for secret in secrets),
     }
+
+
+def _header(response: httpcore.Response, name: bytes) -> str | None:
+    return next((value.decode("latin-1") for key, value in response.headers if key.lower() == name), None)
 
 
 def _reason(error: Exception) -> str:

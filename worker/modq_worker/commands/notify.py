@@ -13,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from modq_worker.database import conninfo, create_engine
+from modq_worker.endpoint_address import EndpointRules
 from modq_worker.notifier import Notifier, listen
 from modq_worker.observability import set_up_logging
 from modq_worker.outbox import Outbox
+from modq_worker.secret_box import SecretBox
 from modq_worker.settings import Settings, settings
 from modq_worker.webhook import WebhookSender
 
@@ -46,7 +48,9 @@ async def _notify(configured: Settings, database_url: str) -> None:
     sender = WebhookSender(
         deadline=configured.webhook_deadline_seconds,
         connections=configured.webhook_in_flight,
-        allow_private=configured.allow_private_endpoints,
+        rules=EndpointRules.of(configured),
+        box=SecretBox.of(configured),
+        ca_file=configured.webhook_ca_file,
     )
     async with sender:
         notifier = Notifier(

@@ -6,20 +6,18 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 
 from modq_worker.listing import print_rows
 from modq_worker.reader import DeliveryReport, Filter, StoredVerdict, VerdictReader
 from modq_worker.settings import settings
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+from modq_worker.times import moment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--label", choices=("safe", "toxic"), help="only these")
     parser.add_argument("--source", help="only of this source's posts")
-    parser.add_argument("--since", type=_time, metavar="TIME", help="stored since then: 90s, 15m, 2h, 7d ago, or 2026-01-31T12:00:00Z")
+    parser.add_argument("--since", type=moment, metavar="TIME", help="stored since then: 90s, 15m, 2h, 7d ago, or 2026-01-31T12:00:00Z")
     parser.add_argument("--min-score", type=float, metavar="SCORE", help="only with this score, 0 to 1, or a higher one")
     parser.add_argument("--adapter", help="only by the adapter of this name")
     parser.add_argument("--limit", type=_positive, default=100, help="at most so many, the newest (default: 100)")
@@ -81,16 +79,6 @@ def _print_delivery(delivery: DeliveryReport) -> None:
 
 def _json(values: dict[str, object]) -> str:
     return json.dumps(values, default=lambda value: value.isoformat(), ensure_ascii=False)
-
-
-def _time(value: str) -> datetime:
-    try:
-        if value[-1:] in _UNITS:
-            return datetime.now(UTC) - timedelta(seconds=float(value[:-1]) * _UNITS[value[-1]])
-        then = datetime.fromisoformat(value)
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError("must look like 90s, 15m, 2h, 7d or 2026-01-31T12:00:00Z") from None
-    return then if then.tzinfo else then.astimezone()
 
 
 def _positive(value: str) -> int:
