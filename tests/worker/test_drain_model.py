@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from redis import ConnectionError as LostConnection
@@ -111,9 +113,15 @@ class Worker:
             hook()
 
 
-def test_every_post_has_exactly_one_outcome_whatever_happens_to_the_workers(redis: Redis, redis_url: str, engine: Engine) -> None:
+@pytest.fixture
+def seen() -> Counter[str]:
+    """Which troubles really happened."""
+    return Counter()
+
+
+@pytest.fixture
+def model(redis: Redis, redis_url: str, engine: Engine, seen: Counter[str]) -> type[RuleBasedStateMachine]:
     connection = connect(redis_url)
-    seen = Counter[str]()
 
     class Queue(RuleBasedStateMachine):
         """Submissions, workers that come and go, and what must hold once a healthy one has run."""
@@ -234,10 +242,31 @@ def test_every_post_has_exactly_one_outcome_whatever_happens_to_the_workers(redi
             own = {"RAISE": "classifier_error", "KILL": "kills_the_worker", "not json": "not_json"}
             return {own.get(kind)} | unlucky
 
+    return Queue
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_every_post_has_exactly_one_outcome_after_each_trouble(trouble: str, model: Any, seen: Counter[str]) -> None:
+    queue = model()
+    queue.begin()
+    queue.submit(KINDS, "backlog")
+    queue.work(["fine", "toxic"], "live", 4, trouble)
+    queue.teardown()
+    assert seen[trouble] == 1
+
+
+def test_every_post_has_exactly_one_outcome_whatever_happens_to_the_workers(model: type[RuleBasedStateMachine], seen: Counter[str]) -> None:
     run_state_machine_as_test(
-        Queue,
+        model,
         settings=settings(
-            max_examples=40, stateful_step_count=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+            max_examples=60,
+            stateful_step_count=12,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            # Each step runs real servers: to shrink a failure would take longer than to read it.
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
         ),
     )
-    assert seen.keys() == set(TROUBLES)
+    assert len(seen) > 3
