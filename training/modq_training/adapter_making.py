@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +39,7 @@ def make_adapter(
     texts, hashes = read_split(data, recipe.validation_share)
     trained = fine_tune(recipe, texts, base, output, seed=seed, epochs=epochs, max_steps=max_steps, resume=resume, quiet=quiet)
     calibration = calibrate(recipe, output, base, texts.validation, false_positive_rate)
+    copy_tokenizer(base, output)
     facts = {"recipe": asdict(recipe), "data": hashes, "trained": asdict(trained), "calibration": asdict(calibration)}
     adapter = pin(
         recipe,
@@ -51,6 +53,13 @@ def make_adapter(
     write_measured(output, RUN, facts)
     write_card(output)
     return adapter, facts
+
+
+def copy_tokenizer(base: Path, output: Path) -> None:
+    """Give the adapter its base's tokenizer, so that it is pinned with the adapter and a text is always cut the same way."""
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        if (base / name).exists():
+            shutil.copyfile(base / name, output / name)
 
 
 def base_folder(recipe: Recipe, local: Path | None) -> Path:
