@@ -52,7 +52,7 @@ def tiny(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("adapter")
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2, dtype=torch.float32)
-    add_random_lora(model, ["q_proj", "k_proj", "v_proj", "o_proj"], folder)
+    add_random_lora(model, ["q_proj", "k_proj", "v_proj", "o_proj"], folder, head=0.01)
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     assert main(["adapters", "import", str(folder), "--base", GEMMA.name, "--revision", GEMMA.revision]) == 0
     return Tiny(base, folder)
@@ -84,7 +84,8 @@ def test_scores_are_those_of_the_cards_recipe(tiny: Tiny, classifier: Classifier
     """The recipe pads on the left and keeps the LoRA apart; the classifier pads on the right and merges it."""
     assert AutoTokenizer.from_pretrained(tiny.adapter).padding_side == "left"
     expected = card_scores(tiny, TEXTS)
-    assert max(expected) - min(expected) > 0.2, "a model that tells nothing apart proves nothing"
+    assert max(expected) - min(expected) > 0.5, "a model that tells nothing apart proves nothing"
+    assert sum(0.02 < score < 0.98 for score in expected) > len(expected) / 2, "nor does one that is sure of everything"
     assert [score.toxic for score in classifier.score(TEXTS)] == pytest.approx(expected, abs=1e-4)
 
 

