@@ -57,19 +57,19 @@ BEGIN
     GRANT INSERT (post_key, revision, endpoint_id, webhook_id, event), SELECT (id) ON deliveries TO modq_worker;
     GRANT INSERT (lane, entry_id, raw, reason, detail, source, post_id) ON dead_letters TO modq_worker;
     -- It locks endpoints against removal, for which Postgres wants the right to change some column: one that nothing depends on.
-    GRANT SELECT (id, source, events, disabled_at), UPDATE (created_at) ON endpoints TO modq_worker;
+    GRANT SELECT (id, source, events, disabled_at, failing_since), UPDATE (created_at) ON endpoints TO modq_worker;
 
     -- notifier: reads what a webhook tells, which is no text; records what has become of a delivery; disables endpoints.
     GRANT SELECT (key, source, post_id, content_hash, lane, conversation, author, published_at, metadata) ON posts TO modq_notifier;
     GRANT SELECT ON verdicts TO modq_notifier;
     GRANT SELECT, UPDATE (state, attempts, next_attempt_at, locked_until, last_status, last_error, delivered_at) ON deliveries TO modq_notifier;
-    GRANT SELECT, UPDATE (disabled_at, disabled_reason) ON endpoints TO modq_notifier;
+    GRANT SELECT, UPDATE (disabled_at, disabled_reason, failing_since) ON endpoints TO modq_notifier;
 
     -- operator: the person at `modq endpoints`, `dead-letters`, `verdicts show`, `expire` and `erase`; makes no verdicts and no tables.
     GRANT SELECT, DELETE ON posts, verdicts, deliveries, dead_letters, endpoints TO modq_operator;
     GRANT SELECT ON verdicts_in_force TO modq_operator;
     GRANT UPDATE (text, parent_text) ON posts TO modq_operator;
-    GRANT UPDATE (state, attempts, next_attempt_at, locked_until) ON deliveries TO modq_operator;
+    GRANT UPDATE (state, attempts, next_attempt_at, locked_until, delivered_at) ON deliveries TO modq_operator;
     GRANT UPDATE (raw, replayed_at) ON dead_letters TO modq_operator;
     GRANT INSERT, UPDATE ON endpoints TO modq_operator;
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 from redis import Redis
 from sqlalchemy.engine import make_url
-from tests.store.receivers import Receiver, receiving
+from tests.store.receivers import Receiver, receiving, status
 
 from modq import Post, Producer
 from modq.post import stream_of
@@ -21,6 +22,7 @@ from modq_worker.reader import VerdictReader
 
 ROLES = Path(__file__).parents[2] / "deploy/postgres-roles.sql"
 NAMES = ("migrate", "worker", "notifier", "operator", "read")
+ENDPOINT_ACTIONS = ("list", "test 1", "disable 1", "enable 1", "replay 1", "rotate 1", "drop-old 1", "seal")
 NASTY = "You are a worthless idiot and everybody here hates you"
 
 
@@ -61,7 +63,8 @@ def store(empty_database_url: str, postgres: PostgresServer) -> Store:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with receiving() as receiver:
+    # The first failure is recorded, and taken back by the second attempt.
+    with receiving(status(500, 204)) as receiver:
         yield receiver
 
 
@@ -69,16 +72,17 @@ def test_everything_of_modq_runs_as_its_own_role_and_none_is_ever_denied(
     store: Store, start, redis: Redis, redis_url: str, receiver: Receiver, tmp_path: Path, wait_for: Callable[..., None]
 ) -> None:
     before = store.log.stat().st_size
+    webhooks = {"MODQ_ALLOW_PRIVATE_ENDPOINTS": "true", "MODQ_SECRET_KEY": Fernet.generate_key().decode()}
 
     def modq(role: str, *words: str) -> str:
-        process = start(*words, MODQ_DATABASE_URL=store.url(role), MODQ_ALLOW_PRIVATE_ENDPOINTS="true", MODQ_LOG_LEVEL="WARNING")
+        process = start(*words, MODQ_DATABASE_URL=store.url(role), MODQ_LOG_LEVEL="WARNING", **webhooks)
         assert process.popen.wait(60) == 0, process.log.read_text()
         return process.log.read_text()
 
     (tmp_path / "secret").write_text(receiver.secret)
     modq("operator", "endpoints", "add", receiver.url, "--secret-file", str(tmp_path / "secret"))
     worker = start("work", MODQ_DATABASE_URL=store.url("worker"))
-    notifier = start("notify", MODQ_DATABASE_URL=store.url("notifier"), MODQ_ALLOW_PRIVATE_ENDPOINTS="true")
+    notifier = start("notify", MODQ_DATABASE_URL=store.url("notifier"), **webhooks)
     with Producer(redis_url) as producer:
         producer.submit(Post("nasty", NASTY, author="bob"))
         producer.submit(Post("nice", "Thanks a lot", author="ada"))
@@ -89,6 +93,7 @@ def test_everything_of_modq_runs_as_its_own_role_and_none_is_ever_denied(
         assert reader.wait("nice", 60).label == "safe"
     assert {json.loads(line)["post_id"] for line in modq("read", "verdicts", "--json").splitlines()} == {"nasty", "nice"}
     wait_for(lambda: store.rows("SELECT state FROM deliveries") == [("delivered",)])
+    assert store.rows("SELECT failing_since FROM endpoints") == [(None,)]
     wait_for(lambda: store.rows("SELECT count(*) FROM dead_letters") == [(1,)])
     assert worker.stop() == 0
     assert notifier.stop() == 0
@@ -97,7 +102,7 @@ def test_everything_of_modq_runs_as_its_own_role_and_none_is_ever_denied(
     modq("operator", "dead-letters", "show", "1")
     modq("operator", "dead-letters", "replay", "--all")
     assert "delivered" in modq("operator", "verdicts", "show", "nasty")
-    for action in ("list", "test 1", "disable 1", "enable 1", "replay 1"):
+    for action in ENDPOINT_ACTIONS:
         modq("operator", "endpoints", *action.split())
     modq("operator", "expire", "--days", "0")
     assert store.rows("SELECT count(text) FROM posts") == [(0,)]
