@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -110,3 +111,40 @@ def receiving(answer: Answer | None = None) -> Iterator[Receiver]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that reads the request and then does whatever `talk` does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            try:
+                while True:
+                    connection, _ = listener.accept()
+                    threading.Thread(target=converse, args=[connection], daemon=True).start()
+            except OSError:
+                pass
+
+        def converse(connection: socket.socket) -> None:
+            with connection:
+                try:
+                    connection.recv(65536)
+                    talk(connection)
+                except OSError:
+                    pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/hook"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def drip(first: bytes, piece: bytes, every: float) -> Callable[[socket.socket], None]:
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(first)
+        for _ in range(10_000_000):
+            connection.sendall(piece)
+            if every:
+                time.sleep(every)
+
+    return talk

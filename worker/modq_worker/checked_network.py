@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import httpcore
 
+from modq_worker.capped_stream import CappedStream
 from modq_worker.endpoint_address import EndpointRules
 
 MOST_TRIED = 4
@@ -44,10 +45,10 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         share = None if timeout is None else timeout / len(addresses)
         for address in addresses[:-1]:
             try:
-                return await self._below.connect_tcp(address, port, share, local_address, socket_options)
+                return CappedStream(await self._below.connect_tcp(address, port, share, local_address, socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
-        return await self._below.connect_tcp(addresses[-1], port, share, local_address, socket_options)
+        return CappedStream(await self._below.connect_tcp(addresses[-1], port, share, local_address, socket_options))
 
     async def sleep(self, seconds: float) -> None:
         """Sleep."""

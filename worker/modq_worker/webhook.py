@@ -18,12 +18,12 @@ import httpcore
 
 from modq.errors import ModqError
 from modq.signature import sign
+from modq_worker.capped_stream import AnswerTooLong
 from modq_worker.checked_network import CheckedNetwork
 from modq_worker.delivery_outcome import Answer, retry_after
 from modq_worker.endpoint_address import EndpointRules
 from modq_worker.secret_box import SecretBox
 
-MAX_ANSWER_BYTES: Final = 16 * 1024
 _DRAIN_SECONDS: Final = 0.5
 
 
@@ -112,14 +112,11 @@ def _trusting(ca_file: Path | None) -> ssl.SSLContext:
 
 async def _drain(response: httpcore.Response) -> None:
     """Read a short answer to its end, so that its connection can be used again; a long or slow one loses its connection."""
-    with suppress(TimeoutError, *_HTTP_ERRORS, OSError):
+    with suppress(TimeoutError, AnswerTooLong, *_HTTP_ERRORS, OSError):
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
-                size = 0
-                async for chunk in response.aiter_stream():
-                    size += len(chunk)
-                    if size > MAX_ANSWER_BYTES:
-                        break
+                async for _ in response.aiter_stream():
+                    pass
         finally:
             await response.aclose()
 
