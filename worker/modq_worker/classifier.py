@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import torch
 
@@ -14,13 +15,13 @@ from modq.post import MAX_TEXT_CHARS
 from modq_worker.adapter import Adapter, load_adapter, shipped_adapter
 from modq_worker.backbone import find_backbone
 from modq_worker.engine import Engine
+from modq_worker.hardware import Device, Dtype, choose_device, choose_dtype
 from modq_worker.lora import load_model, load_tokenizer
+from modq_worker.packed import PackedModel
+from modq_worker.padded import PaddedModel
 from modq_worker.text import readings
 from modq_worker.tokens import Tokens
 from modq_worker.verdict import Score
-
-Device = Literal["auto", "cpu", "cuda"]
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 PASS_TOKENS: Final = {"cpu": 512, "cuda": 16_384}
 """A pass of this many tokens uses the device well; a larger one only makes live posts wait longer behind it."""
@@ -32,10 +33,11 @@ CPU_PASS_SECONDS: Final = 0.03
 class Classifier:
     """An adapter merged into its base model, ready to score texts. Not for use from two threads at once."""
 
-    def __init__(self, adapter: Adapter, tokens: Tokens, engine: Engine) -> None:
+    def __init__(self, adapter: Adapter, tokens: Tokens, engine: Engine, readings: Callable[[str], tuple[str, ...]] = readings) -> None:
         self.adapter = adapter
         self._tokens = tokens
         self._engine = engine
+        self._readings = readings
 
     @classmethod
     def load(
@@ -54,7 +56,7 @@ class Classifier:
         Args:
             backbone: folder of the base model; default: wherever ``find_backbone`` finds it.
             threads: CPU threads of the forward passes, for the whole process.
-            pass_tokens: tokens of one forward pass, padding included; default: what suits the device.
+            pass_tokens: tokens of one forward pass; default: what suits the device.
             max_windows: windows of a long text that are judged, 2 at least.
 
         Raises:
@@ -66,11 +68,12 @@ class Classifier:
         torch.set_num_threads(threads)
         # A worker per core is the rule, so the tokenizer is not to take the neighbours' cores either.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads > 1 else "false")
-        place = _device(device)
+        place = choose_device(device)
         tokenizer = load_tokenizer(adapter, base)
         tokens = Tokens(tokenizer, max_length=adapter.max_length, max_windows=max_windows)
-        model = load_model(adapter, base, pad=tokens.pad, device=place, dtype=_dtype(dtype, place))
-        engine = Engine(model, pad=tokens.pad, budget=pass_tokens or PASS_TOKENS[place.type])
+        model = load_model(adapter, base, pad=tokens.pad, device=place, dtype=choose_dtype(dtype, place))
+        forward = (PackedModel if PackedModel.fits(model) else PaddedModel)(model, pad=tokens.pad)
+        engine = Engine(forward, budget=pass_tokens or PASS_TOKENS[place.type])
         if pass_tokens is None and place.type == "cpu":
             engine.fit(CPU_PASS_SECONDS)
         return cls(adapter, tokens, engine)
@@ -81,23 +84,17 @@ class Classifier:
         A text counts as toxic as its most toxic window, in the text as written or with its disguises taken off.
         ``after_pass`` is called after every forward pass; what it raises ends the call.
         """
-        owners, read = [], []
-        for owner, text in enumerate(texts):
-            for reading in readings(text[:MAX_TEXT_CHARS]):
-                owners.append(owner)
-                read.append(reading)
-        tokenised = self._tokens.read(read)
+        read = [self._readings(text[:MAX_TEXT_CHARS]) for text in texts]
+        # What several texts say, in whatever disguise, is judged once.
+        judged = self._judge(list(dict.fromkeys(chain.from_iterable(read))), after_pass)
+        return [_worst([judged[reading] for reading in own], cut=len(text) > MAX_TEXT_CHARS) for text, own in zip(texts, read, strict=True)]
 
-        windows = [window for reading in tokenised for window in reading.windows]
-        window_owners = [owner for owner, reading in zip(owners, tokenised, strict=True) for _ in reading.windows]
-        truncated = {owner for owner, reading in zip(owners, tokenised, strict=True) if reading.truncated}
-        truncated.update(owner for owner, text in enumerate(texts) if len(text) > MAX_TEXT_CHARS)
-
-        worst = [-math.inf] * len(texts)
-        for owner, toxic in zip(window_owners, self._probabilities(windows, after_pass), strict=True):
-            # A broken model's NaN must come out, not lose every comparison.
-            worst[owner] = toxic if math.isnan(toxic) else max(worst[owner], toxic)
-        return [Score(toxic, truncated=owner in truncated) for owner, toxic in enumerate(worst)]
+    def _judge(self, readings: Sequence[str], after_pass: Callable[[], None]) -> dict[str, Score]:
+        """The score of each reading: that of its most toxic window."""
+        tokenised = self._tokens.read(readings)
+        probabilities = iter(self._probabilities([window for reading in tokenised for window in reading.windows], after_pass))
+        scores = [_worst([Score(next(probabilities)) for _ in reading.windows], cut=reading.truncated) for reading in tokenised]
+        return dict(zip(readings, scores, strict=True))
 
     def _probabilities(self, windows: Sequence[tuple[int, ...]], after_pass: Callable[[], None]) -> list[float]:
         logits = self._engine.logits(windows, after_pass).double()
@@ -106,24 +103,7 @@ class Classifier:
         return probabilities
 
 
-def _device(wanted: Device) -> torch.device:
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(wanted)
-
-
-def _dtype(wanted: Dtype, device: torch.device) -> torch.dtype:
-    if wanted != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if _cpu_is_fast_at_bfloat16() else torch.float32
-
-
-def _cpu_is_fast_at_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself: twice to four times as fast as float32 then, far slower else."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split()
-    except OSError:
-        return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+def _worst(scores: Sequence[Score], *, cut: bool) -> Score:
+    # A broken model's NaN must come out, not lose every comparison.
+    toxic = max(scores, key=lambda score: math.inf if math.isnan(score.toxic) else score.toxic).toxic
+    return Score(toxic, truncated=cut or any(score.truncated for score in scores))
