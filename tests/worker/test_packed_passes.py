@@ -12,7 +12,9 @@ from torch.nn.attention import varlen
 from torch.nn.functional import scaled_dot_product_attention
 
 from modq_worker import packed
+from modq_worker.adapter import load_adapter
 from modq_worker.classifier import Classifier
+from modq_worker.lora import load_model, load_tokenizer
 from modq_worker.packed import PackedModel
 from modq_worker.padded import PaddedModel
 
@@ -61,6 +63,22 @@ def test_any_order_and_any_company(tiny: Tiny, expected: list[float]) -> None:
     for seed in range(5):
         mixed = random.Random(seed).choices(TEXTS, k=1 + seed * 7)
         assert scored(classifier, mixed) == pytest.approx([known[text] for text in mixed], abs=1e-4)
+
+
+def test_a_decoder_is_read_where_transformers_reads_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """At the last token that is not padding, also where a tokenizer ends texts by the token that pads."""
+    model = load_tiny_model(make_gemma(tmp_path_factory.mktemp("tiny")).pin())
+    pad = model.config.pad_token_id
+    windows = [(2, 9, 8, 7), (2, 9, 8, pad), (2, 9, 8), (2, 9, pad, pad), (pad,)]
+    one_by_one = [PaddedModel(model, pad=pad)([window])[0].tolist() for window in windows]
+    assert one_by_one[1] == pytest.approx(one_by_one[2], abs=1e-4) != one_by_one[0]
+    assert PackedModel(model, pad=pad)(windows) == pytest.approx(torch.tensor(one_by_one), abs=1e-4)
+
+
+def load_tiny_model(tiny: Tiny) -> Any:
+    adapter = load_adapter(tiny.adapter)
+    pad = load_tokenizer(adapter, tiny.base).pad_token_id
+    return load_model(adapter, tiny.base, pad=pad, device=torch.device("cpu"), dtype=torch.float32)
 
 
 def test_the_kernel_of_gpus_is_asked_for_the_same(tiny: Tiny, expected: list[float], monkeypatch: pytest.MonkeyPatch) -> None:

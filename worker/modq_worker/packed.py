@@ -38,7 +38,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The tokens of a pass, windows of one length side by side."""
+    """The tokens of a pass, window after window."""
 
     ids: torch.Tensor
     """Shape ``(1, tokens)``, as is ``positions``."""
@@ -71,12 +71,12 @@ class PackedModel:
 
     @torch.inference_mode()
     def __call__(self, windows: Sequence[Window]) -> torch.Tensor:
-        """The logits of each window, in order; float32 on the CPU, shape ``(len(windows), 2)``."""
-        order = sorted(range(len(windows)), key=lambda position: len(windows[position]))
-        self._row = self._row_of([windows[position] for position in order])
-        logits = torch.empty(len(windows), self._model.config.num_labels)
-        logits[order] = self._logits(self._row).float().cpu()
-        return logits
+        """The logits of each window, in order; float32 on the CPU, shape ``(len(windows), 2)``.
+
+        Quickest where windows of one length follow each other, as ``plan`` has them.
+        """
+        self._row = self._row_of(windows)
+        return self._logits(self._row).float().cpu()
 
     def _logits(self, row: Row) -> torch.Tensor:
         model: Any = self._model
@@ -169,7 +169,7 @@ def _attend_by_offsets(
     """The same by one FlashAttention kernel for all windows, which needs a GPU."""
     # The kernel does not count the token itself.
     reach = -1 if sliding_window is None else sliding_window - 1
-    longest = row.blocks[-1].length
+    longest = max(block.length for block in row.blocks)
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
     attended: Any = varlen.varlen_attn(
         q,
