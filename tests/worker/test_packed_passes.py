@@ -40,7 +40,7 @@ def load(tiny: Tiny, dtype: Any = "float32", pass_tokens: int = 512) -> Classifi
 
 
 def forward_of(classifier: Classifier) -> object:
-    return classifier._engine._forward
+    return classifier.engine.forward
 
 
 def scored(classifier: Classifier, texts: list[str]) -> list[float]:

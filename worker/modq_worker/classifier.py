@@ -35,9 +35,9 @@ class Classifier:
 
     def __init__(self, adapter: Adapter, tokens: Tokens, engine: Engine, readings: Callable[[str], tuple[str, ...]] = readings) -> None:
         self.adapter = adapter
-        self._tokens = tokens
-        self._engine = engine
-        self._readings = readings
+        self.tokens = tokens
+        self.engine = engine
+        self.readings = readings
 
     @classmethod
     def load(
@@ -84,20 +84,20 @@ class Classifier:
         A text counts as toxic as its most toxic window, in the text as written or with its disguises taken off.
         ``after_pass`` is called after every forward pass; what it raises ends the call.
         """
-        read = [self._readings(text[:MAX_TEXT_CHARS]) for text in texts]
+        read = [self.readings(text[:MAX_TEXT_CHARS]) for text in texts]
         # What several texts say, in whatever disguise, is judged once.
         judged = self._judge(list(dict.fromkeys(chain.from_iterable(read))), after_pass)
         return [_worst([judged[reading] for reading in own], cut=len(text) > MAX_TEXT_CHARS) for text, own in zip(texts, read, strict=True)]
 
     def _judge(self, readings: Sequence[str], after_pass: Callable[[], None]) -> dict[str, Score]:
         """The score of each reading: that of its most toxic window."""
-        tokenised = self._tokens.read(readings)
+        tokenised = self.tokens.read(readings)
         probabilities = iter(self._probabilities([window for reading in tokenised for window in reading.windows], after_pass))
         scores = [_worst([Score(next(probabilities)) for _ in reading.windows], cut=reading.truncated) for reading in tokenised]
         return dict(zip(readings, scores, strict=True))
 
     def _probabilities(self, windows: Sequence[tuple[int, ...]], after_pass: Callable[[], None]) -> list[float]:
-        logits = self._engine.logits(windows, after_pass).double()
+        logits = self.engine.logits(windows, after_pass).double()
         margins = (logits[:, 1] - logits[:, 0]) / self.adapter.temperature
         probabilities: list[float] = torch.sigmoid(margins).tolist()
         return probabilities

@@ -49,14 +49,14 @@ class Engine:
     """A classification model, ready to read windows of any length in any order."""
 
     def __init__(self, forward: Forward, *, budget: int) -> None:
-        self._forward = forward
+        self.forward = forward
         self.budget = budget
         """Tokens of one pass; halved for good whenever the device has no memory for it."""
 
     def fit(self, seconds: float) -> None:
         """Lower the budget, to 128 at the least, until a pass of typical windows takes about ``seconds`` on this machine."""
         probe = [(0,) * 32] * 8
-        fastest = min(timeit.repeat(lambda: self._forward(probe), number=1, repeat=5))
+        fastest = min(timeit.repeat(lambda: self.forward(probe), number=1, repeat=5))
         self.budget = min(self.budget, max(128, int(256 * seconds / fastest)))
 
     def logits(self, windows: Sequence[Window], after_pass: Callable[[], None]) -> torch.Tensor:
@@ -65,11 +65,11 @@ class Engine:
         Calls ``after_pass`` after every pass; what it raises ends the work.
         """
         logits = torch.empty(len(windows), 2)
-        passes = deque(plan([len(window) for window in windows], self.budget, pads=self._forward.pads))
+        passes = deque(plan([len(window) for window in windows], self.budget, pads=self.forward.pads))
         while passes:
             positions = passes.popleft()
             try:
-                logits[positions] = self._forward([windows[position] for position in positions])
+                logits[positions] = self.forward([windows[position] for position in positions])
             except torch.OutOfMemoryError:
                 if len(positions) == 1:
                     raise

@@ -57,7 +57,7 @@ class PackedModel:
     """A pass holds the windows' own tokens and nothing else."""
 
     def __init__(self, model: Any, *, pad: int) -> None:
-        self._model = model
+        self.model = model
         self._pad = pad
         self._encoder = model.config.model_type in ENCODERS
         self._row: Row
@@ -79,7 +79,7 @@ class PackedModel:
         return self._logits(self._row).float().cpu()
 
     def _logits(self, row: Row) -> torch.Tensor:
-        model: Any = self._model
+        model: Any = self.model
         hidden = model.base_model(input_ids=row.ids, position_ids=row.positions, use_cache=False, row=row).last_hidden_state
         # The pooler takes the first token of each row of a batch: here the only one that is left.
         logits: torch.Tensor = model.classifier(model.bert.pooler(hidden.transpose(0, 1))) if self._encoder else model.score(hidden[0, row.read])
@@ -91,7 +91,7 @@ class PackedModel:
         ids = torch.tensor([[token for window in windows for token in window]])
         positions = torch.arange(ids.shape[1]) - offsets[:-1].repeat_interleave(lengths)
         read = offsets[:-1] if self._encoder else offsets[:-1] + torch.tensor([self._last(window) for window in windows])
-        device = self._model.device
+        device = self.model.device
         return Row(ids.to(device), positions[None].to(device), read.to(device), offsets.int().to(device), _blocks([len(window) for window in windows]))
 
     def _last(self, window: Window) -> int:
@@ -100,7 +100,7 @@ class PackedModel:
 
     def _spare_the_last_layer(self) -> None:
         """Past the last attention, only the tokens that the head reads go on: an eighth less work for a model of six layers."""
-        body = self._model.base_model
+        body = self.model.base_model
         if self._encoder:
             body.encoder.layer[-1].attention.output.register_forward_pre_hook(self._only_read)
         else:

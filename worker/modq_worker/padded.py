@@ -17,7 +17,7 @@ class PaddedModel:
     """Every window of a pass costs as much as its longest."""
 
     def __init__(self, model: Any, *, pad: int) -> None:
-        self._model = model
+        self.model = model
         self._pad = pad
 
     @torch.inference_mode()
@@ -28,6 +28,6 @@ class PaddedModel:
         ids = torch.tensor([(*window, *[self._pad] * (width - len(window))) for window in windows])
         lengths = torch.tensor([len(window) for window in windows])
         mask = torch.arange(width) < lengths[:, None]
-        device = self._model.device
-        logits: torch.Tensor = self._model(input_ids=ids.to(device), attention_mask=mask.long().to(device)).logits
+        device = self.model.device
+        logits: torch.Tensor = self.model(input_ids=ids.to(device), attention_mask=mask.long().to(device)).logits
         return logits.float().cpu()
