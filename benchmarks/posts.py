@@ -27,11 +27,12 @@ def made_up(count: int, seed: int = 0) -> list[str]:
 
 def read(files: Iterable[Path], count: int, seed: int = 0) -> list[str]:
     """So many posts of JSON lines that have a ``text``, gzipped or not, in an order that is always the same."""
-    texts = [json.loads(line)["text"] for file in files for line in _lines(file)]
+    texts = [json.loads(line)["text"] for file in files for line in _lines(file) if line]
     random.Random(seed).shuffle(texts)
     return texts[:count]
 
 
 def _lines(file: Path) -> list[str]:
     raw = file.read_bytes()
-    return (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode().splitlines()
+    # Not splitlines, which knows ends of lines that may stand within JSON.
+    return (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode().split("\n")

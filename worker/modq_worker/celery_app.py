@@ -81,6 +81,7 @@ class Worker:
         from modq_worker.database import create_engine
         from modq_worker.dead_letters import DeadLetters
         from modq_worker.policy import Policy
+        from modq_worker.score_cache import CachingJudge
         from modq_worker.verdict_store import VerdictStore
 
         chosen = settings()
@@ -99,7 +100,9 @@ class Worker:
         self.pulse = Pulse(self.inbox, heartbeat_seconds=chosen.heartbeat_seconds, stall_seconds=chosen.stall_seconds)
         self.drain = Drain(
             self.inbox,
-            classifier,
+            CachingJudge(classifier, redis, adapter=f"{classifier.adapter.id}/{chosen.max_windows}", size=chosen.score_cache)
+            if chosen.score_cache
+            else classifier,
             VerdictStore(engine, chosen.keep_text),
             DeadLetters(engine),
             Policy(chosen.threshold or classifier.adapter.threshold),
