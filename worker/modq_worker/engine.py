@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import timeit
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -54,9 +55,10 @@ class Engine:
         """Tokens of one pass; halved for good whenever the device has no memory for it."""
 
     def fit(self, seconds: float) -> None:
-        """Lower the budget, to 128 at the least, until a pass of typical windows takes about ``seconds`` on this machine."""
+        """Lower the budget, to 128 at the least, until a pass of typical windows takes about ``seconds`` of this machine's cores."""
         probe = [(0,) * 32] * 8
-        fastest = min(timeit.repeat(lambda: self.forward(probe), number=1, repeat=5))
+        # In CPU seconds, so that whatever else starts at the same moment does not slow the worker for good.
+        fastest = min(timeit.repeat(lambda: self.forward(probe), timer=time.process_time, number=1, repeat=5)) / torch.get_num_threads()
         self.budget = min(self.budget, max(128, int(256 * seconds / fastest)))
 
     def logits(self, windows: Sequence[Window], after_pass: Callable[[], None]) -> torch.Tensor:
