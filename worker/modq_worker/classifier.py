@@ -20,7 +20,7 @@ from modq_worker.lora import load_model, load_tokenizer
 from modq_worker.packed import PackedModel
 from modq_worker.padded import PaddedModel
 from modq_worker.text import readings
-from modq_worker.tokens import Tokens
+from modq_worker.tokens import Tokens, Window
 from modq_worker.verdict import Score
 
 PASS_TOKENS: Final = {"cpu": 512, "cuda": 16_384}
@@ -96,7 +96,7 @@ class Classifier:
         scores = [_worst([Score(next(probabilities)) for _ in reading.windows], cut=reading.truncated) for reading in tokenised]
         return dict(zip(readings, scores, strict=True))
 
-    def _probabilities(self, windows: Sequence[tuple[int, ...]], after_pass: Callable[[], None]) -> list[float]:
+    def _probabilities(self, windows: Sequence[Window], after_pass: Callable[[], None]) -> list[float]:
         logits = self.engine.logits(windows, after_pass).double()
         margins = (logits[:, 1] - logits[:, 0]) / self.adapter.temperature
         probabilities: list[float] = torch.sigmoid(margins).tolist()

@@ -11,9 +11,9 @@ from typing import Protocol
 
 import torch
 
-logger = logging.getLogger(__name__)
+from modq_worker.tokens import Window
 
-Window = tuple[int, ...]
+logger = logging.getLogger(__name__)
 
 
 class Forward(Protocol):

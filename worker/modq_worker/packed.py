@@ -20,7 +20,7 @@ from torch.nn.attention import varlen
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-Window = tuple[int, ...]
+from modq_worker.tokens import Window
 
 ENCODERS: Final = frozenset({"bert"})
 DECODERS: Final = frozenset({"gemma", "gemma3_text", "llama"})

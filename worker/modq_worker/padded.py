@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import torch
 
-Window = tuple[int, ...]
+from modq_worker.tokens import Window
 
 
 class PaddedModel:
