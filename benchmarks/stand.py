@@ -31,7 +31,9 @@ HERE: Final = Path(__file__).resolve().parent
 TOXIC_EVERY: Final = 100
 """One post of so many is toxic to the quiet judge, and so causes a delivery."""
 
-SENTENCE: Final = "A text of the length that most posts have, some hundred and forty characters long, which is what we found in public data sets of comments."
+SENTENCE: Final = (
+    "A text of the length that most posts have, some hundred and forty characters long, which is what we found in public data sets of comments."
+)
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -60,11 +62,12 @@ class Stand:
 
     # Workers
 
-    def start_modq(self, name: str = "modq", *, quiet: bool = True, **settings: str) -> None:
-        """Start a worker of modq, and wait until it listens; ``quiet`` without its model."""
+    def start_modq(self, name: str = "modq", *, quiet: bool = True, wait: bool = True, **settings: str) -> None:
+        """Start a worker of modq, ``quiet`` without its model, and ``wait`` until it judges or listens."""
         command = [str(HERE / "quiet_worker.py")] if quiet else ["-m", "modq", "work"]
         pid = self._start(name, [*command, "--name", f"{name}@benchmark"], settings)
-        self.wait_until(lambda: any(self.redis.scan_iter(f"{ALIVE}*:{pid}:*", count=1000)), name)
+        if wait:
+            self.wait_until(lambda: any(self.redis.scan_iter(f"{ALIVE}*:{pid}:*", count=1000)), name)
 
     def start_naive(self, name: str = "naive", **settings: str) -> None:
         """Start the yardstick: Celery's default pool with one process. It takes what is published once it is up."""
@@ -110,7 +113,18 @@ class Stand:
 
     def wait_until_drained(self) -> None:
         """Wait until every post that was published has its outcome, in the store and off the queue."""
-        self.wait_until(lambda: not any(self.redis.xlen(stream_of(lane)) for lane in LANES), "the queue")
+        self.wait_until(lambda: not self.waiting(), "the queue")
+
+    def waiting(self) -> int:
+        """Posts on the queue without an outcome."""
+        return sum(int(self.redis.xlen(stream_of(lane))) for lane in LANES)
+
+    def check(self, posts: int) -> None:
+        """Every one of so many made posts has one verdict, and every toxic one its delivery; else the benchmark ends here."""
+        kept = {table: self.count(table) for table in ("posts", "verdicts", "deliveries", "dead_letters")}
+        expected = {"posts": posts, "verdicts": posts, "deliveries": -(-posts // TOXIC_EVERY), "dead_letters": 0}
+        if kept != expected:
+            sys.exit(f"the store holds {kept}, and should hold {expected}")
 
     def wait_until(self, condition: Callable[[], object], whom: str, seconds: float = 600) -> None:
         """Wait until it holds; fails when a worker ends meanwhile, or at the end of ``seconds``."""
