@@ -12,8 +12,7 @@ import sys
 from naive_client import NaiveClient
 from report import Finding, options, report
 from rounds import Cost, Spread, in_turn, ratio
-from stand import Stand
-from texts import made_texts
+from stand import Stand, like_posts
 
 from modq import Post, Producer
 
@@ -65,7 +64,7 @@ class Bench:
     def _made(self, count: int) -> list[Post]:
         self._posts += count
         tag = next(self._tags)
-        return [Post(f"{tag}-{number}", text, "forum") for number, text in enumerate(made_texts(count, tag))]
+        return list(like_posts(count, str(tag), seed=tag))
 
     def check(self) -> None:
         """Every post has one verdict, whichever way it went."""

@@ -18,8 +18,7 @@ from itertools import count
 import redis
 from report import Finding, options, report
 from rounds import Spread
-from stand import Stand
-from texts import made_texts
+from stand import Stand, like_posts
 
 from modq import Post, Producer
 from modq.post import Lane, stream_of
@@ -88,10 +87,8 @@ class Bench:
     def pile_up(self, posts: int) -> None:
         """Fill the other lane, and see that the worker is at it."""
         seed = next(self._seeds)
-        # The same texts again under other ids are other posts.
-        some = made_texts(min(posts, 20_000), seed)
         with Producer(self._stand.valkey.url) as producer:
-            producer.submit_many((Post(f"backlog-{seed}-{n}", some[n % len(some)]) for n in range(posts)), "backlog")
+            producer.submit_many(like_posts(posts, f"backlog-{seed}", seed), "backlog")
         waiting = self._waiting("backlog")
         self._stand.wait_until(lambda: self._waiting("backlog") < waiting, "the backlog", 60)
 
@@ -108,8 +105,8 @@ class Bench:
 def arrivals(posts: int, rate: float, seed: int) -> Iterator[tuple[Post, float]]:
     """Posts, each with the seconds since the last: independent of one another, as people are."""
     chance = random.Random(seed)
-    for number, text in enumerate(made_texts(posts, seed)):
-        yield Post(f"live-{seed}-{number}", text, "forum"), chance.expovariate(rate)
+    for post in like_posts(posts, f"live-{seed}", seed):
+        yield post, chance.expovariate(rate)
 
 
 class Leaving(threading.Thread):

@@ -79,8 +79,12 @@ def _engine() -> Engine:
 @cache
 def _judge() -> Callable[[str], float]:
     if os.environ.get("NAIVE_MODEL") == "card":
-        from card_recipe import CardRecipe
+        from recipe import Recipe
 
-        recipe = CardRecipe.load()
-        return lambda text: recipe.score([text])[0]
+        from modq_worker.adapter import load_adapter, shipped_adapter
+        from modq_worker.backbone import find_backbone
+
+        adapter = load_adapter(shipped_adapter())
+        recipe = Recipe(find_backbone(adapter.base), adapter)
+        return lambda text: recipe.scores([text])[0]
     return lambda text: 0.9 if text[0] == TOXIC_MARK else 0.1

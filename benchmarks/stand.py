@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from posts import made_up
 from sqlalchemy import Engine, text
 
 from modq import Post
@@ -65,6 +66,9 @@ class Stand:
     def start_modq(self, name: str = "modq", *, quiet: bool = True, wait: bool = True, **settings: str) -> None:
         """Start a worker of modq, ``quiet`` without its model, and ``wait`` until it judges or listens."""
         command = [str(HERE / "quiet_worker.py")] if quiet else ["-m", "modq", "work"]
+        if quiet:
+            # Remembering scores is the classifier's business.
+            settings["MODQ_SCORE_CACHE"] = "0"
         pid = self._start(name, [*command, "--name", f"{name}@benchmark"], settings)
         if wait:
             self.wait_until(lambda: any(self.redis.scan_iter(f"{ALIVE}*:{pid}:*", count=1000)), name)
@@ -141,6 +145,12 @@ class Stand:
         """Rows of a table."""
         with self.engine.connect() as connection:
             return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+def like_posts(count: int, tag: str, seed: int) -> Iterator[Post]:
+    """Posts for a real model, of as many words as posts have, no two alike."""
+    for number, words in enumerate(made_up(count, seed)):
+        yield Post(f"{tag}-{number}", f"{words} {number}", "forum")
 
 
 def made_posts(count: int, tag: str) -> Iterator[Post]:
