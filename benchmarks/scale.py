@@ -5,6 +5,7 @@ First the same posts with one, two and four workers; then ten thousand posts, a 
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass
 
@@ -35,6 +36,10 @@ class Stage:
     """With every post waiting."""
     valkey_memory_after: float
     postgres_memory: float
+    store_bytes: float
+    """On disk, a post: tables and indexes."""
+    wal_bytes: float
+    """Written ahead, a post: what a standby receives."""
 
 
 def main() -> None:
@@ -44,17 +49,22 @@ def main() -> None:
     chosen = parser.parse_args()
     sizes = () if chosen.smoke else [size for size in SIZES if size <= chosen.posts]
     several, posts = (WORKERS[:2], SMOKE_POSTS) if chosen.smoke else (WORKERS, POSTS)
-    side_by_side = [stage(workers, posts) for _ in range(chosen.rounds) for workers in several]
-    growing = [stage(1, size) for _ in range(chosen.rounds) for size in sizes]
-    for each in (*side_by_side, *growing):
-        print("  ".join(f"{name} {value:,.0f}" for name, value in asdict(each).items()))
+    side_by_side = [told(stage(workers, posts)) for _ in range(chosen.rounds) for workers in several]
+    growing = [told(stage(1, size)) for _ in range(chosen.rounds) for size in sizes]
     facts = {"side_by_side": list(map(asdict, side_by_side)), "growing": list(map(asdict, growing))}
     report("scale", [*efficiency(side_by_side), *flatness(growing)], chosen, **facts)
+
+
+def told(stage: Stage) -> Stage:
+    """Print it, since the next one may take minutes."""
+    print("  ".join(f"{name} {value:,.0f}" for name, value in asdict(stage).items()), flush=True)
+    return stage
 
 
 def stage(workers: int, posts: int) -> Stage:
     """Publish so many posts, then let so many workers drain them, on fresh servers."""
     with Stand() as stand:
+        wal = stand.query("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')")
         began = time.perf_counter()
         with Producer(stand.valkey.url) as producer:
             producer.submit_many(made_posts(posts, "post"), "backlog")
@@ -85,6 +95,8 @@ def stage(workers: int, posts: int) -> Stage:
             valkey_memory=full["valkey"] / 2**20,
             valkey_memory_after=memory["valkey"],
             postgres_memory=memory["postgres"],
+            store_bytes=stand.query("SELECT pg_database_size(current_database())") / posts,
+            wal_bytes=(stand.query("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')") - wal) / posts,
         )
 
 
@@ -96,6 +108,9 @@ def efficiency(stages: list[Stage]) -> list[Finding]:
         some = [stage for stage in stages if stage.workers == workers]
         found.append(Finding(f"{workers} worker(s)", "posts per second", Spread.of([stage.draining_per_second for stage in some])))
         found.append(
+            Finding(f"{workers} worker(s), against the model of docs/capacity.md", "times", Spread.of([share_of_model(stage) for stage in some]))
+        )
+        found.append(
             Finding(
                 f"{workers} worker(s), posts per CPU second against one",
                 "times",
@@ -103,6 +118,17 @@ def efficiency(stages: list[Stage]) -> list[Finding]:
             )
         )
     return found
+
+
+def share_of_model(stage: Stage) -> float:
+    """What was measured against what the costs of one post predict for a machine on which all of it runs."""
+    return stage.draining_per_second / predicted(stage, os.cpu_count() or 1)
+
+
+def predicted(stage: Stage, cores: int) -> float:
+    """Posts per second: no process can be in two places, Valkey has one thread, and all share the cores."""
+    spent = (stage.worker_cpu / stage.workers, stage.valkey_cpu, (stage.worker_cpu + stage.valkey_cpu + stage.postgres_cpu) / cores)
+    return 1e6 / max(spent)
 
 
 def flatness(stages: list[Stage]) -> list[Finding]:

@@ -79,7 +79,9 @@ class Stand:
         self._start(name, ["-m", "celery", "--quiet", "-A", "naive_worker", *options], settings)
 
     def _start(self, name: str, command: list[str], settings: dict[str, str]) -> int:
-        environment = os.environ | {"MODQ_REDIS_URL": self.valkey.url, "MODQ_DATABASE_URL": self.postgres.url(), "PYTHONPATH": str(HERE)} | settings
+        path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
+        connections = {"MODQ_REDIS_URL": self.valkey.url, "MODQ_DATABASE_URL": self.postgres.url()}
+        environment = os.environ | connections | {"PYTHONPATH": path} | settings
         self._workers[name] = start_child([sys.executable, *command], death_signal=signal.SIGKILL, log=self.log_of(name), environment=environment)
         return self._workers[name].pid
 
@@ -143,8 +145,12 @@ class Stand:
 
     def count(self, table: str) -> int:
         """Rows of a table."""
+        return self.query(f"SELECT count(*) FROM {table}")
+
+    def query(self, query: str) -> int:
+        """The one number that the store answers."""
         with self.engine.connect() as connection:
-            return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+            return int(connection.execute(text(query)).scalar_one())
 
 
 def like_posts(count: int, tag: str, seed: int) -> Iterator[Post]:
