@@ -84,6 +84,16 @@ def threshold_for(safe_scores: Scores | Sequence[float], rate: float) -> float:
     return float(np.nextafter(scores[allowed], np.inf))
 
 
+def best_f1_threshold(positive: Sequence[bool], scores: Sequence[float]) -> float:
+    """The threshold of the largest F1, halfway to the next score below it; 0.5 where nothing is positive."""
+    if not any(positive):
+        return 0.5
+    y, s = np.asarray(positive, dtype=np.int64), np.asarray(scores, dtype=np.float64)
+    candidates = np.unique(s)[::-1]
+    best = int(np.argmax([_f1(y, s, threshold) for threshold in candidates]))
+    return float(candidates[best : best + 2].mean())
+
+
 def temperature_for(labels: Sequence[int], scores: Sequence[float]) -> float:
     """What to divide the scores' log-odds by, so that they are the likeliest probabilities of ``labels``.
 

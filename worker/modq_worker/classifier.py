@@ -11,7 +11,7 @@ from typing import Final, Literal
 import torch
 
 from modq.post import MAX_TEXT_CHARS
-from modq_worker.adapter import Adapter, load_adapter, shipped_adapter
+from modq_worker.adapter import SEVERITIES, Adapter, load_adapter, shipped_adapter
 from modq_worker.backbone import find_backbone
 from modq_worker.engine import Engine
 from modq_worker.lora import load_model, load_tokenizer
@@ -93,17 +93,23 @@ class Classifier:
         truncated = {owner for owner, reading in zip(owners, tokenised, strict=True) if reading.truncated}
         truncated.update(owner for owner, text in enumerate(texts) if len(text) > MAX_TEXT_CHARS)
 
-        worst = [-math.inf] * len(texts)
-        for owner, toxic in zip(window_owners, self._probabilities(windows, after_pass), strict=True):
-            # A broken model's NaN must come out, not lose every comparison.
-            worst[owner] = toxic if math.isnan(toxic) else max(worst[owner], toxic)
-        return [Score(toxic, truncated=owner in truncated) for owner, toxic in enumerate(worst)]
+        probabilities = self._probabilities(windows, after_pass)
+        # The largest of a text's windows; amax hands on a broken model's NaN, which must come out.
+        worst = torch.full((len(texts), probabilities.shape[1]), -math.inf, dtype=torch.float64)
+        worst.scatter_reduce_(0, torch.tensor(window_owners, dtype=torch.int64)[:, None].expand_as(probabilities), probabilities, "amax")
+        return [self._score(row, truncated=owner in truncated) for owner, row in enumerate(worst.tolist())]
 
-    def _probabilities(self, windows: Sequence[tuple[int, ...]], after_pass: Callable[[], None]) -> list[float]:
+    def _probabilities(self, windows: Sequence[tuple[int, ...]], after_pass: Callable[[], None]) -> torch.Tensor:
+        """Of toxic, then of each rule: shape ``(len(windows), 1 + rules)``."""
         logits = self._engine.logits(windows, after_pass).double()
-        margins = (logits[:, 1] - logits[:, 0]) / self.adapter.temperature
-        probabilities: list[float] = torch.sigmoid(margins).tolist()
-        return probabilities
+        margins = (logits[:, 1:2] - logits[:, 0:1]) / self.adapter.temperature
+        return torch.sigmoid(torch.cat([margins, logits[:, 2:]], dim=1))
+
+    def _score(self, row: Sequence[float], *, truncated: bool) -> Score:
+        toxic, *of_rules = row
+        broken = [(rule, round(share, 6)) for rule, share in zip(self.adapter.rules, of_rules, strict=True) if share >= rule.threshold]
+        severity = max((rule.severity for rule, _ in broken), key=SEVERITIES.index, default=None)
+        return Score(toxic, truncated, {rule.id: share for rule, share in broken}, severity)
 
 
 def _device(wanted: Device) -> torch.device:

@@ -1,4 +1,4 @@
-"""The forward passes: many windows of token ids in, two logits for each out."""
+"""The forward passes: many windows of token ids in, the logits of each out."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Engine:
         self.budget = min(self.budget, max(128, int(256 * seconds / fastest)))
 
     def logits(self, windows: Sequence[Window], after_pass: Callable[[], None]) -> torch.Tensor:
-        """The logits of each window, in order: float32 on the CPU, shape ``(len(windows), 2)``.
+        """The logits of each window, in order: float32 on the CPU, shape ``(len(windows), config.num_labels)``.
 
         Calls ``after_pass`` after every pass; what it raises ends the work.
         """
-        logits = torch.empty(len(windows), 2)
+        logits = torch.empty(len(windows), self._model.config.num_labels)
         passes = deque(plan([len(window) for window in windows], self.budget))
         while passes:
             positions = passes.popleft()

@@ -60,7 +60,7 @@ def _baseline(arguments: argparse.Namespace, data_sets: Sequence[DataSet]) -> di
     from modq_training.recipe import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.recipes)
-    texts, _ = read_split(arguments.baseline, recipe.validation_share)
+    texts, _ = read_split(arguments.baseline, recipe)
     judge, threshold = train_baseline(recipe, texts, seed=arguments.seed, false_positive_rate=0.01)
     results = _measured(judge, data_sets, threshold)
     return {"threshold": threshold, "summary": asdict(summarise(results)), "results": [asdict(result) for result in results]}
