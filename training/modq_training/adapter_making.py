@@ -48,7 +48,8 @@ def make_adapter(
     trained = fine_tune(recipe, texts, base, output, rules=ids, seed=seed, epochs=epochs, max_steps=max_steps, resume=resume, quiet=quiet)
     copy_tokenizer(base, output)
     calibration = calibrate(recipe, output, base, texts.validation, rules, false_positive_rate)
-    facts = {"recipe": asdict(recipe), "data": hashes, "trained": asdict(trained), "calibration": asdict(calibration)}
+    worn = sorted({row.augmentation for row in texts.train} - {""})
+    facts = {"recipe": asdict(recipe), "data": hashes, "augmentations": worn, "trained": asdict(trained), "calibration": asdict(calibration)}
     adapter = pin(
         recipe,
         output,
@@ -99,6 +100,6 @@ def base_folder(recipe: Recipe, local: Path | None) -> Path:
 def read_split(data: Sequence[Path], recipe: Recipe) -> tuple[Split, list[dict[str, Any]]]:
     """The files' texts without copies, labelled as the recipe's mix says, split; and each file's name, rows and hash."""
     by_file = {path: read_examples(path) for path in data}
-    hashes = [{"name": path.name.split(".")[0], "rows": len(rows), "sha256": digest(path)} for path, rows in by_file.items()]
+    hashes = [{"name": path.name.split(".")[0], "rows": len(rows), "sha256": digest(path), "sources": sorted({row.source for row in rows})} for path, rows in by_file.items()]
     texts = deduplicate(relabel((example for rows in by_file.values() for example in rows), recipe.mix))
     return mark_tempting(split(texts, validation_share=recipe.validation_share)), hashes

@@ -14,6 +14,7 @@ from modq_training.dataset import Split, draw
 from modq_training.evaluation import Judge
 from modq_training.metrics import threshold_for
 from modq_training.recipe import Recipe
+from modq_worker.verdict import Score
 
 
 def train_baseline(recipe: Recipe, split: Split, *, seed: int, false_positive_rate: float) -> tuple[Judge, float]:
@@ -32,8 +33,8 @@ def train_baseline(recipe: Recipe, split: Split, *, seed: int, false_positive_ra
     )
     model.fit([row.text for row in rows], [row.label for row in rows])
 
-    def judge(texts: Sequence[str]) -> Sequence[float]:
-        return [float(score) for score in model.predict_proba(list(texts))[:, 1]] if texts else []
+    def judge(texts: Sequence[str]) -> Sequence[Score]:
+        return [Score(float(score)) for score in model.predict_proba(list(texts))[:, 1]] if texts else []
 
     neutral = neutral_examples(split.validation, recipe.mix, NEUTRAL_ROWS)
-    return judge, rounded_up(threshold_for(judge([row.text for row in neutral]), false_positive_rate))
+    return judge, rounded_up(threshold_for([score.toxic for score in judge([row.text for row in neutral])], false_positive_rate))
