@@ -134,7 +134,7 @@ def _scored(judge: Judge, data_set: DataSet, progress: Progress | None) -> Score
 def _result(scored: Scored, threshold: float) -> Result:
     data_set = scored.data_set
     measured = measure([row.label for row in data_set.examples], [score.toxic for score in scored.scores], threshold)
-    return Result(data_set.name, data_set.sha256, data_set.rows, measured, round(scored.seconds, 1))
+    return Result(data_set.name, data_set.sha256, data_set.rows, measured, round(scored.seconds, 3))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -59,9 +59,9 @@ def run(arguments: argparse.Namespace) -> None:
     facts["contenders"] = [one.facts() for one in contenders]
     facts["plots"] = draw_plots(output / MEASURED, bins, contenders)
     write_measured(output, EVALUATION, facts)
+    _print(contenders)
     if not arguments.output:
         write_card(arguments.adapter)
-    _print(contenders)
 
 
 def _rivals(arguments: argparse.Namespace, ready: Sequence[Any], data_sets: Sequence[DataSet], progress: Progress) -> Iterator[Contender]:
