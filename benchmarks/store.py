@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import statistics
-import sys
+import itertools
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Engine
+from report import Finding, options, report
+from rounds import Spread, in_turn
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
+from stand import SENTENCE
 
 from modq.post import Post
 from modq.signature import new_secret
@@ -24,40 +25,55 @@ from modq_worker.tables import PostRow, VerdictRow
 from modq_worker.verdict import Verdict
 from modq_worker.verdict_store import VerdictStore
 
-TEXT = "A text of the length that most posts have, some hundred and forty characters long, which is what we found in public data sets of comments."
 BATCH = 256
-ROUNDS = 5
+ONE_BY_ONE, TOGETHER, OURS = "ORM, a commit per row", "ORM, a commit per batch", "VerdictStore.save"
+ROWS = {ONE_BY_ONE: 128, TOGETHER: 20 * BATCH, OURS: 40 * BATCH}
+SMOKE_ROWS = 20
 
 
 def main() -> None:
-    """Rows per second of each way, the median of several rounds taken in turn."""
+    """Measure, print, and write the JSON if asked; this is rows by the clock, the servers' work included."""
+    chosen = options(__doc__, rounds=5).parse_args()
+    rounds = 1 if chosen.smoke else chosen.rounds
     with tempfile.TemporaryDirectory() as folder, PostgresServer(Path(folder)) as server:
         migrate(server.url())
         with connected(server.url()) as engine:
             Endpoints(engine, EndpointRules(allow_private=True)).add("http://127.0.0.1:9/", new_secret())
-            store = VerdictStore(engine)
-            measured: dict[str, list[float]] = {"ORM, a commit per row": [], "ORM, a commit per batch": [], "VerdictStore.save": []}
-            for number in range(ROUNDS):
-                measured["ORM, a commit per row"].append(rate(lambda batch: one_by_one(engine, batch), f"a{number}", 128))
-                measured["ORM, a commit per batch"].append(rate(lambda batch: add_all(engine, batch), f"b{number}", 20 * BATCH))
-                measured["VerdictStore.save"].append(rate(store.save, f"c{number}", 40 * BATCH))
-    slowest = statistics.median(measured["ORM, a commit per row"])
-    for name, rates in measured.items():
-        print(f"{name:<26} {statistics.median(rates):>8,.0f} rows/s  {statistics.median(rates) / slowest:>6.1f} times")
+            saves = {
+                ONE_BY_ONE: lambda batch: one_by_one(engine, batch),
+                TOGETHER: lambda batch: add_all(engine, batch),
+                OURS: VerdictStore(engine).save,
+            }
+            tags = itertools.count()
+            rows = dict.fromkeys(ROWS, SMOKE_ROWS) if chosen.smoke else ROWS
+            costs = in_turn({name: saving(save, rows[name], tags) for name, save in saves.items()}, rounds)
+            with engine.connect() as connection:
+                assert connection.execute(text("SELECT count(*) FROM verdicts")).scalar_one() == rounds * sum(rows.values())
+    slow = costs[ONE_BY_ONE]
+    found = []
+    for name, measured in costs.items():
+        times = Spread.of([mine.per_second / its.per_second for mine, its in zip(measured, slow, strict=True)]) if measured is not slow else None
+        rates = Spread.of([cost.per_second for cost in measured])
+        found.append(Finding(f"store, {name}", "rows per second", rates, Spread.of([cost.per_second for cost in slow]) if times else None, times))
+    report("store", found, chosen)
 
 
-def rate(save: Callable[[Sequence[Verdict]], object], tag: str, count: int) -> float:
-    """Rows per second of saving so many, in batches."""
-    verdicts = [made(f"{tag}-{number}", toxic=number % 10 == 0) for number in range(count)]
-    started = time.perf_counter()
-    for start in range(0, count, BATCH):
-        save(verdicts[start : start + BATCH])
-    return count / (time.perf_counter() - started)
+def saving(save: Callable[[Sequence[Verdict]], object], count: int, tags: Iterator[int]) -> Callable[[], int]:
+    """A way of saving so many new verdicts, in batches."""
+
+    def run() -> int:
+        tag = next(tags)
+        verdicts = [made(f"{tag}-{number}", toxic=number % 10 == 0) for number in range(count)]
+        for start in range(0, count, BATCH):
+            save(verdicts[start : start + BATCH])
+        return count
+
+    return run
 
 
 def made(id: str, *, toxic: bool) -> Verdict:
     """One verdict; a tenth of them are toxic, and so cause a delivery."""
-    post = Post(id, TEXT, "forum")
+    post = Post(id, SENTENCE, "forum")
     return Verdict(post, post.key, "backlog", "toxic" if toxic else "safe", 0.5, {}, False, "tiny@1", "threshold=0.5", datetime.now(UTC))
 
 
@@ -103,4 +119,4 @@ def verdict_fields(verdict: Verdict) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -172,7 +172,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
         InvalidPost: ``not_utf8``, ``not_json`` or ``not_an_object``.
     """
     try:
-        fields = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+        fields = _from_json(raw.decode("utf-8"))
     except UnicodeDecodeError:
         raise InvalidPost("not_utf8", "the entry is not UTF-8") from None
     except RecursionError:
@@ -243,6 +243,9 @@ def _check_metadata(metadata: object) -> Mapping[str, Scalar]:
 
 
 def _storable(text: str) -> str:
+    # Most texts are settled by the first two, at a tenth of the cost of looking at each character.
+    if text.isascii() and "\0" not in text:
+        return text
     return _UNSTORABLE.sub("\ufffd", text)
 
 
@@ -252,6 +255,7 @@ def _kind(value: object) -> str:
     )
 
 
-# Made once: json.dumps would make an encoder for every post.
+# Made once: json.dumps and json.loads would make their own for every post.
+_from_json: Final = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _to_json: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 FIELDS: Final = frozenset(Post.__dataclass_fields__)

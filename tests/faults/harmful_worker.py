@@ -81,6 +81,7 @@ def set_up(point: str) -> None:
 
     if point == "after_read":
         die_after(point, Inbox, "read_new")
+        die_after(point, Inbox, "read_soon")
     elif point == "after_classify":
         die_after(point, Drain, "_decide")
     elif point == "after_insert":

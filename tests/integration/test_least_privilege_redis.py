@@ -256,6 +256,8 @@ def test_a_worker_can_do_nothing_but_its_work(guarded: GuardedValkey, admin: Red
         ["LPUSH", DOORBELLS, "{}"],
         ["SET", "modq:alive:someone", "alive"],
         ["XGROUP", "DESTROY", LIVE, GROUP],
+        ["DEL", LIVE],
+        ["HGET", "modq:scores:new", "0"],
         ["GET", "another-application"],
         ["EVAL", "return redis.call('LPUSH', 'modq:celery:modq.live', '{}')", "0"],
         ["FLUSHALL"],

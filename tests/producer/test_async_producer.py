@@ -114,7 +114,7 @@ async def test_a_full_queue_tells_what_is_confirmed(redis_url: str, redis: Redis
 async def test_wrong_credentials_and_wrong_urls_are_refused(redis_url: str, redis: Redis) -> None:
     with pytest.raises(QueueRefused):
         AsyncProducer("http://localhost")
-    async with AsyncProducer(redis_url.replace("://:", "://:wrong")) as producer:
+    async with AsyncProducer(redis_url.replace("default:", "default:wrong")) as producer:
         with pytest.raises(QueueRefused):
             await producer.submit(POST)
         with pytest.raises(QueueRefused):

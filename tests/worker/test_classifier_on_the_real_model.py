@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.worker.tiny_models import Tiny, add_random_lora, card_scores
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from modq.cli import main
+from modq_worker.adapter import shipped_adapter
 from modq_worker.backbone import MINILM, find_backbone
 from modq_worker.classifier import Classifier
 from modq_worker.settings import settings
@@ -24,6 +26,10 @@ TEXTS = [
     "Does anybody know when the library opens on Sundays?",
     "ok",
 ]
+_CHANCE = random.Random(0)
+_SAID = ["you", "are", "so", "stupid", "nobody", "likes", "this", "game", "thanks", "for", "the", "great", "match", "I", "hate", "it", "when", "people", "cheat", "have", "a", "nice", "day", "idiot"]
+MIXED = TEXTS + [" ".join(_CHANCE.choices(_SAID, k=_CHANCE.randint(1, 40))) for _ in range(100)]
+"""Of many lengths, and of scores all over."""
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +48,16 @@ def test_an_insult_in_disguise_scores_as_the_insult_does(shipped: Classifier) ->
     assert wide.toxic >= plain.toxic - 1e-4
 
 
-def test_bfloat16_scores_are_close_to_those_of_float32(shipped: Classifier) -> None:
+def test_the_shipped_adapter_scores_as_the_cards_recipe_and_flips_no_label(shipped: Classifier) -> None:
+    margins = torch.tensor(card_scores(Tiny(find_backbone(MINILM), shipped_adapter()), MIXED), dtype=torch.float64).logit()
+    expected = (margins / shipped.adapter.temperature).sigmoid().tolist()
     halved = Classifier.load(device="cpu", dtype="bfloat16")
-    assert [s.toxic for s in halved.score(TEXTS)] == pytest.approx([s.toxic for s in shipped.score(TEXTS)], abs=0.03)
+    threshold = shipped.adapter.threshold
+    for classifier, allowed in ((shipped, 1e-4), (halved, 2e-2)):
+        scores = [score.toxic for score in classifier.score(MIXED)]
+        assert scores == pytest.approx(expected, abs=allowed)
+        clear = [(score, its) for score, its in zip(scores, expected, strict=True) if abs(its - threshold) > allowed]
+        assert [score >= threshold for score, _ in clear] == [its >= threshold for _, its in clear]
 
 
 @pytest.mark.parametrize("text", ["\u0301" * 1_000_000, "a" * 1_000_000, "\U0001f600" * 100_000, "]" * 100_000], ids=["marks", "letters", "emoji", "brackets"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 import torch
@@ -12,47 +13,57 @@ from hypothesis import strategies as st
 from modq_worker.engine import Engine, plan
 
 
-@given(st.lists(st.integers(1, 256), max_size=200), st.integers(1, 4096))
-def test_every_window_is_in_one_pass_and_no_pass_exceeds_the_budget(lengths: list[int], budget: int) -> None:
-    passes = plan(lengths, budget)
+def cost(chosen: list[int], lengths: list[int], *, pads: bool) -> int:
+    """Tokens of a pass."""
+    return len(chosen) * max(lengths[position] for position in chosen) if pads else sum(lengths[position] for position in chosen)
+
+
+@pytest.mark.parametrize("pads", [False, True], ids=["packed", "padded"])
+@given(lengths=st.lists(st.integers(1, 256), max_size=200), budget=st.integers(1, 4096))
+def test_every_window_is_in_one_pass_and_no_pass_exceeds_the_budget(lengths: list[int], budget: int, pads: bool) -> None:
+    passes = plan(lengths, budget, pads=pads)
     assert sorted(position for chosen in passes for position in chosen) == list(range(len(lengths)))
     for chosen in passes:
-        assert len(chosen) == 1 or len(chosen) * max(lengths[position] for position in chosen) <= budget
+        assert len(chosen) == 1 or cost(chosen, lengths, pads=pads) <= budget
+    for chosen, following in pairwise(passes):
+        assert cost([*chosen, following[0]], lengths, pads=pads) > budget, "a pass ends only where the next window has no room"
 
 
-def test_little_of_a_pass_is_padding() -> None:
+def test_little_of_a_padded_pass_is_padding() -> None:
     lengths = [1 + (position * 37) % 100 for position in range(500)]
-    padded = sum(len(chosen) * max(lengths[position] for position in chosen) for chosen in plan(lengths, 512))
+    padded = sum(cost(chosen, lengths, pads=True) for chosen in plan(lengths, 512, pads=True))
     assert sum(lengths) / padded > 0.95
 
 
 class CrampedModel:
     """Answers each window with its first token, and has memory for so many tokens at once: only a GPU's model runs out for real."""
 
-    device = torch.device("cpu")
+    pads = False
+    outputs = 2
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
         self.sizes: list[int] = []
 
-    def __call__(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
-        if input_ids.numel() > self.memory:
+    def __call__(self, windows: Sequence[tuple[int, ...]]) -> torch.Tensor:
+        tokens = sum(len(window) for window in windows)
+        if tokens > self.memory:
             raise torch.OutOfMemoryError
-        self.sizes.append(input_ids.numel())
-        return SimpleNamespace(logits=torch.stack([input_ids[:, 0], attention_mask.sum(1)], 1).float())
+        self.sizes.append(tokens)
+        return torch.tensor([[window[0], len(window)] for window in windows]).float()
 
 
 WINDOWS = [(number, *[0] * (number % 7)) for number in range(1, 60)]
 
 
 def test_answers_come_back_in_the_order_asked() -> None:
-    logits = Engine(CrampedModel(10_000), pad=0, budget=32).logits(WINDOWS, lambda: None)
+    logits = Engine(CrampedModel(10_000), budget=32).logits(WINDOWS, lambda: None)
     assert logits.tolist() == [[window[0], len(window)] for window in WINDOWS]
 
 
 def test_a_device_short_of_memory_gets_smaller_passes_from_then_on() -> None:
     model = CrampedModel(40)
-    engine = Engine(model, pad=0, budget=160)
+    engine = Engine(model, budget=160)
     assert engine.logits(WINDOWS, lambda: None).tolist() == [[window[0], len(window)] for window in WINDOWS]
     assert engine.budget <= 40
     assert max(model.sizes) <= 40
@@ -60,7 +71,7 @@ def test_a_device_short_of_memory_gets_smaller_passes_from_then_on() -> None:
 
 def test_a_window_that_does_not_fit_by_itself_is_an_error() -> None:
     with pytest.raises(torch.OutOfMemoryError):
-        Engine(CrampedModel(2), pad=0, budget=32).logits([(1, 2, 3)], lambda: None)
+        Engine(CrampedModel(2), budget=32).logits([(1, 2, 3)], lambda: None)
 
 
 def test_the_caller_is_called_after_every_pass_and_can_end_the_work() -> None:
@@ -71,5 +82,5 @@ def test_the_caller_is_called_after_every_pass_and_can_end_the_work() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Engine(model, pad=0, budget=32).logits(WINDOWS, stop)
+        Engine(model, budget=32).logits(WINDOWS, stop)
     assert len(model.sizes) == 3

@@ -15,6 +15,7 @@ from modq.post import Post, encode, stream_of
 from modq_worker.dead_letters import DeadLetter, DeadLetters
 from modq_worker.erasure import Erasure, Receipt
 from modq_worker.policy import Policy
+from modq_worker.score_cache import CachingJudge
 from modq_worker.settings import settings
 from modq_worker.stream import ALIVE, ATTEMPTS, GROUP, Inbox, connect
 from modq_worker.tables import DeadLetterRow, PostRow
@@ -36,6 +37,13 @@ class SlowJudge:
     def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
         self.began.set()
         assert self.go_on.wait(20)
+        return [Score(0.1) for _ in texts]
+
+
+class Hasty:
+    """Judges everything alike."""
+
+    def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
         return [Score(0.1) for _ in texts]
 
 
@@ -138,6 +146,22 @@ def test_what_a_living_worker_has_in_hand_is_waited_for_and_then_erased(
     assert receipt.complete
     assert (receipt.counts["stream_live"], receipt.counts["posts"]) == (0, 1)
     assert kept(engine) == {("default", "2")}
+
+
+def test_no_score_is_remembered_either_not_even_of_what_was_in_hand(
+    erase: Callable[..., Receipt], drain: Drain, judge: SlowJudge, redis: Redis, redis_url: str
+) -> None:
+    drain._judge = CachingJudge(judge, connect(redis_url), adapter="slow", size=100)
+    CachingJudge(Hasty(), connect(redis_url), adapter="slow", size=1).score(["said", "long ago"])
+    publish(redis, Post("1", "in hand", author="ada"))
+    work = threading.Thread(target=drain.run)
+    work.start()
+    assert judge.began.wait(10)
+    threading.Timer(0.5, judge.go_on.set).start()
+    receipt = erase(author="ada")
+    work.join()
+    assert (receipt.complete, receipt.scores) == (True, "forgotten")
+    assert redis.keys("modq:scores:*") == []
 
 
 def test_what_a_worker_does_not_let_go_of_in_time_is_said_to_be_left(
@@ -276,7 +300,7 @@ def test_who_may_not_vacuum_or_rewrite_is_told_and_the_rows_are_erased_all_the_s
         connection.execute(text("CREATE ROLE clerk"))
         connection.execute(text("GRANT SELECT, UPDATE, DELETE ON posts, verdicts, deliveries, dead_letters TO clerk"))
     monkeypatch.setenv("MODQ_DATABASE_URL", f"{database_url}?options=-c%20role%3Dclerk")
-    redis.acl_setuser("clerk", enabled=True, passwords=["+pw"], keys=["modq:*"], commands=["+@all", "-info", "-bgrewriteaof"])
+    redis.acl_setuser("clerk", enabled=True, passwords=["+pw"], keys=["modq:*"], commands=["+@all", "-info", "-bgrewriteaof", "-del"])
     monkeypatch.setenv("MODQ_REDIS_URL", f"redis://clerk:pw@{redis_url.partition('@')[2]}")
     try:
         assert modq("--author", "ada", "--yes", "--json") == 0
@@ -286,7 +310,7 @@ def test_who_may_not_vacuum_or_rewrite_is_told_and_the_rows_are_erased_all_the_s
             connection.execute(text("DROP OWNED BY clerk"))
             connection.execute(text("DROP ROLE clerk"))
     receipt = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (receipt["redis_files"], receipt["postgres_files"]) == ("not_permitted", "not_permitted")
+    assert (receipt["scores"], receipt["redis_files"], receipt["postgres_files"]) == ("not_permitted", "not_permitted", "not_permitted")
     assert (receipt["erased"]["posts"], receipt["complete"]) == (1, True)
 
 

@@ -15,8 +15,16 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
+    Gemma2Config,
+    Gemma2ForSequenceClassification,
+    Gemma3TextConfig,
+    Gemma3TextForSequenceClassification,
     GemmaConfig,
     GemmaForSequenceClassification,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
@@ -64,23 +72,59 @@ def some_text(words: int, seed: int) -> str:
 
 def make_gemma(folder: Path) -> Tiny:
     """Gemma in all but size: eight query heads, one key-value head, its control tokens, padding on the left."""
+    return _make_decoder(folder, GemmaConfig, GemmaForSequenceClassification, num_key_value_heads=1)
+
+
+def make_gemma2(folder: Path) -> Tiny:
+    """Gemma 2 in all but size: it caps what attention makes of two tokens, as none of the others does."""
+    return _make_decoder(
+        folder,
+        Gemma2Config,
+        Gemma2ForSequenceClassification,
+        num_key_value_heads=4,
+        query_pre_attn_scalar=16,
+        attn_logit_softcapping=0.2,
+        attn_implementation="eager",
+    )
+
+
+def make_gemma3(folder: Path) -> Tiny:
+    """Gemma 3 in all but size, with a sliding window that is shorter than most texts."""
+    layers = ["sliding_attention", "full_attention", "sliding_attention"]
+    return _make_decoder(
+        folder,
+        Gemma3TextConfig,
+        Gemma3TextForSequenceClassification,
+        num_key_value_heads=1,
+        num_hidden_layers=3,
+        query_pre_attn_scalar=16,
+        sliding_window=8,
+        layer_types=layers,
+    )
+
+
+def make_llama(folder: Path) -> Tiny:
+    """Llama in all but size: four query heads to a key-value head."""
+    return _make_decoder(folder, LlamaConfig, LlamaForSequenceClassification, num_key_value_heads=2)
+
+
+def _make_decoder(folder: Path, config: type[PretrainedConfig], model: type[PreTrainedModel], **more: Any) -> Tiny:
     torch.manual_seed(7)
     tokenizer = _gemma_tokenizer()
-    config = GemmaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        initializer_range=0.1,
-        num_attention_heads=8,
-        num_key_value_heads=1,
-        head_dim=16,
-        num_labels=2,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    return _save(folder, GemmaForSequenceClassification(config), tokenizer, ["q_proj", "k_proj", "v_proj", "o_proj"])
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "initializer_range": 0.1,
+        "num_attention_heads": 8,
+        "head_dim": 16,
+        "num_labels": 2,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    return _save(folder, model(config(**sizes | more)), tokenizer, ["q_proj", "k_proj", "v_proj", "o_proj"])
 
 
 def make_bert(folder: Path) -> Tiny:
@@ -93,7 +137,7 @@ def make_bert(folder: Path) -> Tiny:
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
-        initializer_range=0.4,
+        initializer_range=0.2,
         num_labels=2,
         pad_token_id=tokenizer.pad_token_id,
     )
@@ -116,7 +160,7 @@ def _save(folder: Path, model: Any, tokenizer: Any, targets: list[str]) -> Tiny:
     model.base_model.save_pretrained(tiny.base)
     tokenizer.save_pretrained(tiny.base)
     fresh = AutoModelForSequenceClassification.from_pretrained(tiny.base, num_labels=2)
-    add_random_lora(fresh, targets, tiny.adapter)
+    add_random_lora(fresh, targets, tiny.adapter, head=0.15)
     tokenizer.save_pretrained(tiny.adapter)
     return tiny
 

@@ -16,6 +16,8 @@ _OUTSTANDING: Final = "modq:doorbell:"
 _UNANSWERED_MS: Final = 2000
 """After this long an unanswered doorbell is taken for lost, and another is rung."""
 _LOOK_AGAIN_SECONDS: Final = 0.05
+_STOP_SECONDS: Final = 1.0
+"""As long as the bell may sleep after it was told to stop."""
 
 log = structlog.get_logger(__name__)
 
@@ -26,10 +28,10 @@ class Bell(threading.Thread):
     Producers never ring, so a doorbell that gets lost costs two seconds and no post.
     """
 
-    def __init__(self, inbox: Inbox, *, busy: Callable[[], bool], ring: Callable[[Lane], None]) -> None:
+    def __init__(self, inbox: Inbox, *, idle: threading.Event, ring: Callable[[Lane], None]) -> None:
         super().__init__(name="bell", daemon=True)
         self._inbox = inbox
-        self._busy = busy
+        self._idle = idle
         self._ring = ring
         self._stopped = threading.Event()
 
@@ -44,14 +46,14 @@ class Bell(threading.Thread):
                 self._stopped.wait(1.0 if isinstance(error, RedisError) else 5.0)
 
     def _listen(self) -> None:
-        if self._busy():
-            # A drain looks at the lanes itself, between any two passes.
-            self._stopped.wait(_LOOK_AGAIN_SECONDS)
+        # A drain looks at the lanes itself, between any two passes.
+        if not self._idle.wait(_STOP_SECONDS):
             return
-        if (lane := self._inbox.wait_for_entries(seconds=1.0)) is None:
+        if (lane := self._inbox.wait_for_entries(seconds=_STOP_SECONDS)) is None:
             return
         if self._inbox.redis.set(_OUTSTANDING + lane, self._inbox.consumer, nx=True, px=_UNANSWERED_MS):
             self._ring(lane)
+        # Until then the drain has begun, here or in another worker.
         self._stopped.wait(_LOOK_AGAIN_SECONDS)
 
     def stop(self) -> None:

@@ -22,6 +22,9 @@ from modq_worker.stream import Inbox, connect, new_consumer
 from modq_worker.tasks import Drain
 from modq_worker.watchdog import Pulse
 
+_LINGER_SECONDS: Final = 0.25
+"""A doorbell takes milliseconds through Celery; a drain that waits so long for the next post takes it from Redis itself."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -81,6 +84,7 @@ class Worker:
         from modq_worker.database import create_engine
         from modq_worker.dead_letters import DeadLetters
         from modq_worker.policy import Policy
+        from modq_worker.score_cache import CachingJudge
         from modq_worker.verdict_store import VerdictStore
 
         chosen = settings()
@@ -99,7 +103,9 @@ class Worker:
         self.pulse = Pulse(self.inbox, heartbeat_seconds=chosen.heartbeat_seconds, stall_seconds=chosen.stall_seconds)
         self.drain = Drain(
             self.inbox,
-            classifier,
+            CachingJudge(classifier, redis, adapter=f"{classifier.adapter.id}/{chosen.max_windows}", size=chosen.score_cache)
+            if chosen.score_cache
+            else classifier,
             VerdictStore(engine, chosen.keep_text),
             DeadLetters(engine),
             Policy(chosen.threshold or classifier.adapter.threshold),
@@ -107,9 +113,10 @@ class Worker:
             adapter=classifier.adapter.id,
             batch_posts=chosen.batch_posts,
             max_attempts=chosen.max_attempts,
+            linger_seconds=_LINGER_SECONDS,
         )
         # An inbox of its own: the bell and the drain look for dead consumers at their own times.
-        self.bell = Bell(Inbox(redis, consumer, lanes), busy=lambda: self.pulse.busy, ring=_ring)
+        self.bell = Bell(Inbox(redis, consumer, lanes), idle=self.pulse.idle, ring=_ring)
 
         # The model's objects live as long as the process: the collector need not look at them again and again.
         gc.freeze()

@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from redis import Redis
+from redis.exceptions import NoPermissionError
 from sqlalchemy import Engine
 
 from modq.post import LANES
+from modq_worker import score_cache
 from modq_worker.queue_erasure import QueueErasure, rewrite_aof
 from modq_worker.store_erasure import TABLES, StoreErasure, vacuum
 from modq_worker.store_errors import StoreUnavailable
@@ -41,6 +43,8 @@ class Receipt:
     """Entries and dead letters that nobody can read, but that hold the names: look at them."""
     complete: bool
     """Whether a last look at every place found nothing more. Never of a dry run."""
+    scores: str = "untouched"
+    """``forgotten``, all that workers remember of any text; ``not_permitted``."""
     redis_files: str = "untouched"
     postgres_files: str = "untouched"
 
@@ -54,6 +58,7 @@ class Erasure:
         self._selector = selector
         self._unreadable = unreadable
         self._quotations = quotations
+        self._scores = "untouched"
 
     def preview(self) -> Receipt:
         """What ``erase`` would find now; nothing is changed."""
@@ -95,7 +100,19 @@ class Erasure:
     def _round(self, quotable: set[Quotable] | None, *, dry_run: bool = False) -> Counter[str]:
         queue = QueueErasure(self._redis, self._selector, unreadable=self._unreadable, dry_run=dry_run)
         store = StoreErasure(self._engine, self._selector, unreadable=self._unreadable, dry_run=dry_run)
-        return queue.erase(quotable) + store.erase(quotable)
+        found = queue.erase(quotable)
+        if not dry_run:
+            # Now, since a worker remembers a score before it lets go of the entry.
+            self._scores = self._forget_scores()
+        return found + store.erase(quotable)
+
+    def _forget_scores(self) -> str:
+        """Of all texts: which of them are hers cannot be seen, and to judge again costs little."""
+        try:
+            score_cache.clear(self._redis)
+        except NoPermissionError:
+            return "not_permitted"
+        return "forgotten"
 
     def _receipt(
         self,
@@ -115,6 +132,7 @@ class Erasure:
             held=last["held"],
             unreadable=last["unreadable"],
             complete=complete,
+            scores=self._scores,
             redis_files=redis_files,
             postgres_files=postgres_files,
         )

@@ -64,6 +64,12 @@ class Settings(BaseSettings):
     max_windows: int = Field(
         16, ge=2, description="Windows of a long text that are judged; of a longer one they are spread evenly and the verdict says truncated."
     )
+    score_cache: int = Field(
+        100_000,
+        ge=0,
+        description="Texts whose scores are remembered in Redis, for a day at most, so that a text that is posted again and again is judged once; "
+        "of each a hash is kept, and no text (about 150 bytes). 0 for none.",
+    )
 
     # The policy
     threshold: float | None = Field(

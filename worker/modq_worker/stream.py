@@ -97,6 +97,13 @@ class Inbox:
         """Up to ``count`` entries that nobody has read yet, oldest first, at once: an empty lane gives an empty list."""
         return self._read(lane, ">", count)
 
+    def read_soon(self, count: int, seconds: float) -> list[Entry]:
+        """As ``read_new`` from every lane, live first, but waits up to ``seconds`` for an entry to come."""
+        streams = {stream_of(lane): ">" for lane in self.lanes}
+        reply = self.redis.xreadgroup(GROUP, self.consumer, streams, count=count, block=int(seconds * 1000))
+        found = {stream.decode(): items for stream, items in reply}
+        return [entry for lane in self.lanes for entry in self._entries(lane, found.get(stream_of(lane), []))]
+
     def read_own(self, count: int) -> list[Entry]:
         """Entries that this consumer read earlier and has not acknowledged: its last attempt was cut short."""
         return next((own for lane in self.lanes if (own := self._read(lane, "0", count))), [])

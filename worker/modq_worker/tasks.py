@@ -9,32 +9,27 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 from redis import RedisError
 
-from modq.errors import InvalidPost, ModqError
-from modq.post import Post, decode
-from modq_worker.dead_letters import DeadLetter, DeadLetters
+from modq.errors import InvalidPost
+from modq.post import LANES, Post, decode
+from modq_worker.committer import Committer, Outcome, Patience, Stopping, halves, letter
+from modq_worker.dead_letters import DeadLetters
 from modq_worker.hung import end_process
 from modq_worker.policy import Policy
 from modq_worker.stream import Entry, Inbox
 from modq_worker.verdict import Score, Verdict, decide
-from modq_worker.verdict_store import StoreRefused, StoreUnavailable, VerdictStore
+from modq_worker.verdict_store import StoreUnavailable, VerdictStore
 from modq_worker.watchdog import Pulse
 
 _HARMLESS: Final = "Good morning, everyone."
-_SAY_EVERY_SECONDS: Final = 10.0
-
-T = TypeVar("T")
+_TURN_SECONDS: Final = 10.0
+"""A drain that has run for so long goes back to Celery, which has its own things to see to, as soon as nothing waits."""
 
 log = structlog.get_logger(__name__)
-
-
-class Stopping(ModqError):
-    """The worker was asked to stop; what it holds goes back to the queue."""
 
 
 class Judge(Protocol):
@@ -57,12 +52,8 @@ class Readable(NamedTuple):
     post: Post
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What has become of a batch: every entry of it ends in one of the two lists."""
-
-    judged: list[tuple[Entry, Verdict]] = field(default_factory=list)
-    letters: list[DeadLetter] = field(default_factory=list)
+class FailedElsewhere(Exception):
+    """Something failed between two passes, for which none of the posts in them is to blame."""
 
 
 class Drain:
@@ -80,47 +71,56 @@ class Drain:
         adapter: str,
         batch_posts: int,
         max_attempts: int,
+        linger_seconds: float = 0.0,
     ) -> None:
         self._inbox = inbox
         self._judge = judge
         self._store = store
-        self._dead_letters = dead_letters
         self._policy = policy
         self._pulse = pulse
         self._adapter = adapter
         self._batch_posts = batch_posts
         self._max_attempts = max_attempts
+        self._linger_seconds = linger_seconds
         self._stopping = threading.Event()
+        self._patience = Patience(self._stopping)
+        self._committer = Committer(inbox, store, dead_letters, self._patience, pulse)
+        self._linger_until = 0.0
         self._cut_short = True
         """Whether this consumer may hold entries of a batch that it did not finish."""
-        self._said_waiting = -_SAY_EVERY_SECONDS
 
     def stop(self) -> None:
         """Ask a running drain to end after the present forward pass."""
         self._stopping.set()
 
     def run(self) -> int:
-        """Judge until nothing waits, or until asked to stop.
+        """Judge until nothing has come for ``linger_seconds``, or until asked to stop.
 
         Returns:
             How many entries got an outcome.
         """
         finished = 0
-        with self._pulse.working(), suppress(Stopping):
+        self._linger_until = time.monotonic() + _TURN_SECONDS
+        with self._pulse.working(), suppress(Stopping), self._committer.working():
             while (step := self._step()) is not None:
                 finished += step
         return finished
 
     def _step(self) -> int | None:
-        """Finish one batch; None when nothing waits."""
+        """Judge one batch; None when nothing waits and all is committed."""
         self._go_on()
         try:
-            batch = self._next_batch()
-            return self._finish(batch) if batch else None
+            if batch := self._next_batch():
+                return self._finish(batch)
+            self._committer.settle()
+            return None
         except RedisError as error:
             self._cut_short = True
             self._wait("the queue", error, 0.5)
             return 0
+        except BaseException:
+            self._cut_short = True
+            raise
 
     def _go_on(self) -> None:
         """The work has come a step further, and goes on unless it was asked to stop."""
@@ -128,28 +128,40 @@ class Drain:
         if self._stopping.is_set():
             raise Stopping
 
+    def _wait(self, whom: str, error: Exception, seconds: float) -> None:
+        self._patience.wait(whom, error, seconds)
+        self._pulse.beat()
+
     # Reading
 
     def _next_batch(self) -> list[Entry]:
         if abandoned := self._inbox.claim_abandoned(self._batch_posts):
             return abandoned
         if self._cut_short:
+            # Only now is what is still pending really left over.
+            self._committer.settle()
             if own := self._inbox.read_own(self._batch_posts):
                 return own
             self._cut_short = False
-        return next((new for lane in self._inbox.lanes if (new := self._inbox.read_new(lane, self._batch_posts))), [])
+        for lane in self._inbox.lanes:
+            if new := self._inbox.read_new(lane, self._batch_posts):
+                return new
+        # A post that comes soon after another needs no doorbell, nor need it wait until that one is committed.
+        if self._linger_seconds and time.monotonic() < self._linger_until:
+            return self._inbox.read_soon(self._batch_posts, self._linger_seconds)
+        return []
 
     def _finish(self, entries: list[Entry]) -> int:
         """Bring every entry to its outcome, suspects one by one."""
-        self._cut_short = True
-        together = [entry for entry in entries if not entry.suspect]
-        if together:
-            self._judge_batch(together)
+        for lane in LANES:
+            if together := [entry for entry in entries if entry.lane == lane and not entry.suspect]:
+                self._judge_batch(together)
         for entry in entries:
             if entry.suspect:
+                # If it kills the worker, it is to be the only one that had not come to its end.
+                self._committer.settle()
                 self._go_on()
                 self._judge_suspect(entry)
-        self._cut_short = False
         return len(entries)
 
     def _judge_suspect(self, entry: Entry) -> None:
@@ -160,8 +172,8 @@ class Drain:
         if self._has_verdict(entry):
             self._inbox.acknowledge([entry])
             return
-        letter = _letter(entry, "kills_the_worker", f"the worker died in each of {attempts - 1} attempts at it alone")
-        self._commit(Outcome(letters=[letter]), [entry])
+        killer = letter(entry, "kills_the_worker", f"the worker died in each of {attempts - 1} attempts at it alone")
+        self._committer.commit(Outcome(letters=[killer]), [entry])
 
     def _has_verdict(self, entry: Entry) -> bool:
         """Whether those who died with it had committed its verdict already, which must stay its only outcome."""
@@ -179,17 +191,14 @@ class Drain:
         started = time.perf_counter()
         outcome = Outcome()
         self._classify(_read(entries, outcome), outcome)
-        classified = time.perf_counter()
-        self._commit(outcome, entries)
         log.debug(
-            "batch",
+            "judged",
             lane=entries[0].lane,
             posts=len(entries),
             toxic=sum(verdict.label == "toxic" for _, verdict in outcome.judged),
-            dead_letters=len(outcome.letters),
-            classify_ms=round((classified - started) * 1000, 1),
-            store_ms=round((time.perf_counter() - classified) * 1000, 1),
+            classify_ms=round((time.perf_counter() - started) * 1000, 1),
         )
+        self._committer.commit(outcome, entries)
 
     def _classify(self, posts: list[Readable], outcome: Outcome) -> None:
         """Score the posts together; where that fails, halve until the poison is alone."""
@@ -197,16 +206,16 @@ class Drain:
             return
         try:
             outcome.judged.extend(self._decide(posts))
-        except (Stopping, RedisError):
+        except (Stopping, RedisError, FailedElsewhere):
             raise
         except Exception as error:
             # Whatever a model may raise: the post that makes it raise must be found, and only that one parked.
             self._check_model(posts, error)
             if len(posts) == 1:
                 entry, post = posts[0]
-                outcome.letters.append(_letter(entry, "classifier_error", f"the classifier raised {type(error).__name__}", post))
+                outcome.letters.append(letter(entry, "classifier_error", f"the classifier raised {type(error).__name__}", post))
                 return
-            for half in _halves(posts):
+            for half in halves(posts):
                 self._classify(half, outcome)
 
     def _decide(self, posts: list[Readable]) -> list[tuple[Entry, Verdict]]:
@@ -222,7 +231,12 @@ class Drain:
         """Between two backlog passes: a live post waits for one of them at most."""
         self._go_on()
         if "live" in self._inbox.lanes and (live := self._inbox.read_new("live", self._batch_posts)):
-            self._judge_batch(live)
+            try:
+                self._judge_batch(live)
+            except (Stopping, RedisError):
+                raise
+            except Exception as error:
+                raise FailedElsewhere from error
 
     def _check_model(self, posts: list[Readable], error: Exception) -> None:
         """A model that cannot judge a harmless text either is broken, and no post is to blame."""
@@ -237,50 +251,6 @@ class Drain:
         self._inbox.leave()
         end_process(f"the model is broken: {type(error).__name__}")
 
-    # Keeping
-
-    def _commit(self, outcome: Outcome, entries: list[Entry]) -> None:
-        """Store the outcome, waiting for the database as long as it takes, and only then acknowledge."""
-        pause = 0.0
-        while True:
-            try:
-                self._save(outcome.judged, outcome)
-                self._dead_letters.park(outcome.letters)
-                break
-            except StoreUnavailable as error:
-                if not pause:
-                    self._inbox.forgive(entries)
-                pause = min(pause * 2 or 0.1, 2.0)
-                self._wait("the store", error, pause)
-        self._inbox.acknowledge(entries)
-
-    def _save(self, judged: list[tuple[Entry, Verdict]], outcome: Outcome) -> None:
-        """Save the verdicts together; where one's data is refused, halve until it is alone. Safe to repeat."""
-        if not judged:
-            return
-        try:
-            self._store.save([verdict for _, verdict in judged])
-        except StoreRefused as error:
-            if len(judged) == 1:
-                entry, verdict = judged[0]
-                outcome.letters.append(_letter(entry, "store_refused", str(error), verdict.post))
-                return
-            for half in _halves(judged):
-                self._save(half, outcome)
-
-    def _wait(self, whom: str, error: Exception, seconds: float) -> None:
-        """The world failed, not a post: hold what we have, say so now and then, and try again."""
-        if time.monotonic() - self._said_waiting > _SAY_EVERY_SECONDS:
-            self._said_waiting = time.monotonic()
-            log.warning("waiting", whom=whom, error=str(error) if isinstance(error, ModqError) else type(error).__name__)
-        if self._stopping.wait(seconds):
-            raise Stopping
-        self._pulse.beat()
-
-
-def _halves(items: list[T]) -> tuple[list[T], list[T]]:
-    return items[: len(items) // 2], items[len(items) // 2 :]
-
 
 def _read(entries: Sequence[Entry], outcome: Outcome) -> list[Readable]:
     """Understand the entries; those that cannot be read become dead letters."""
@@ -291,9 +261,5 @@ def _read(entries: Sequence[Entry], outcome: Outcome) -> list[Readable]:
                 raise InvalidPost("not_an_entry", "the entry must have just one field, named post")
             posts.append(Readable(entry, decode(entry.raw)))
         except InvalidPost as error:
-            outcome.letters.append(_letter(entry, error.reason, error.detail))
+            outcome.letters.append(letter(entry, error.reason, error.detail))
     return posts
-
-
-def _letter(entry: Entry, reason: str, detail: str, post: Post | None = None) -> DeadLetter:
-    return DeadLetter(entry.lane, entry.id, entry.raw, reason, detail, post.source if post else None, post.id if post else None)

@@ -9,13 +9,16 @@ from typing import Any
 from modq_worker.adapter import AdapterRefused
 from modq_worker.text import windows
 
+Window = tuple[int, ...]
+"""Token ids as the model reads them, special tokens included."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One reading of a text, tokenised."""
 
-    windows: tuple[tuple[int, ...], ...]
-    """Token ids, special tokens included, at most ``max_length`` each; one window at least."""
+    windows: tuple[Window, ...]
+    """At most ``max_length`` tokens each; one window at least."""
     truncated: bool
 
 

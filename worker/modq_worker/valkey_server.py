@@ -36,7 +36,7 @@ class ValkeyServer:
     @property
     def url(self) -> str:
         """``redis://``, with its password: a secret."""
-        return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+        return f"redis://default:{self._password}@127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         """Start the server; it answers when this returns.

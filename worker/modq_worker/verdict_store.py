@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from sqlalchemy import Engine, text
@@ -15,6 +15,9 @@ from modq_worker.verdict import Verdict
 __all__ = ["DELIVERIES_WRITTEN", "StoreRefused", "StoreUnavailable", "VerdictStore"]
 
 KeepText = Literal["always", "flagged", "never"]
+
+LARGEST_BATCH: Final = 64 * 1024 * 1024
+"""Characters of the rows that one call saves; Postgres takes no gigabyte in one message."""
 
 DELIVERIES_WRITTEN: Final = "modq_deliveries"
 """The channel on which the notifier is woken."""
@@ -41,8 +44,14 @@ class VerdictStore:
         """
         if not verdicts:
             return 0
+        # Sorted, so that two workers that save the same posts wait for each other instead of deadlocking.
+        # Reversed first: of two verdicts on the same content the first stands.
+        unique = sorted({verdict.key.bytes: verdict for verdict in reversed(verdicts)}.items())
+        batch = _to_json([self._row(verdict) for _, verdict in unique])
+        if len(batch) > LARGEST_BATCH:
+            raise StoreRefused(f"A batch of {len(batch):,} characters is too large to be saved at once.")
         with store_errors(), self._engine.begin() as connection:
-            return int(connection.execute(_SAVE, self._columns(verdicts)).scalar_one())
+            return int(connection.execute(_SAVE, {"batch": batch}).scalar_one())
 
     def holds(self, key: uuid.UUID) -> bool:
         """Whether there is a verdict on the content of this key.
@@ -53,43 +62,34 @@ class VerdictStore:
         with store_errors(), self._engine.connect() as connection:
             return connection.execute(_HOLDS, {"key": key}).scalar_one_or_none() is not None
 
-    def _columns(self, verdicts: Sequence[Verdict]) -> dict[str, list[Any]]:
-        # Sorted, so that two workers that save the same posts wait for each other instead of deadlocking.
-        # Reversed first: of two verdicts on the same content the first stands.
-        unique = sorted({verdict.key: verdict for verdict in reversed(verdicts)}.items())
-        rows = [self._row(verdict) for _, verdict in unique]
-        return {name: [row[name] for row in rows] for name in _TYPES}
-
     def _row(self, verdict: Verdict) -> dict[str, Any]:
         post = verdict.post
         kept = self._keep_text == "always" or (self._keep_text == "flagged" and verdict.label == "toxic")
         return {
-            "key": verdict.key,
+            "key": verdict.key.hex,
             "source": post.source,
             "post_id": post.id,
-            "content_hash": post.content_hash,
+            "content_hash": f"\\x{post.content_hash.hex()}",
             "text": post.text if kept else None,
             "author": post.author,
             "conversation": post.conversation,
             "parent_text": post.parent_text if kept else None,
-            "created_at": post.created_at,
+            "created_at": post.created_at and post.created_at.isoformat(),
             "language": post.language,
-            "metadata": _json(post.metadata),
+            "metadata": dict(post.metadata) or None,
             "lane": verdict.lane,
-            "published_at": verdict.published_at,
+            "published_at": verdict.published_at.isoformat(),
             "label": verdict.label,
             "score": verdict.score,
-            "rules": _json(verdict.rules),
+            "rules": dict(verdict.rules) or None,
             "truncated": verdict.truncated,
             "adapter": verdict.adapter,
             "policy": verdict.policy,
         }
 
 
-def _json(values: Mapping[str, Any]) -> str | None:
-    # What JSON has no word for (NaN) is left for Postgres to refuse.
-    return json.dumps(dict(values)) if values else None
-
+# Made once: json.dumps would make an encoder for every batch. What JSON has no word for (NaN) is left for Postgres to refuse.
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 _HOLDS: Final = text("SELECT 1 FROM verdicts WHERE post_key = :key AND revision = 0")
 
@@ -104,35 +104,36 @@ _TYPES: Final = {
     "parent_text": "text",
     "created_at": "timestamptz",
     "language": "text",
-    "metadata": "text",
+    "metadata": "jsonb",
     "lane": "text",
     "published_at": "timestamptz",
     "label": "text",
     "score": "float8",
-    "rules": "text",
-    "truncated": "bool",
+    "rules": "jsonb",
+    "truncated": "boolean",
     "adapter": "text",
     "policy": "text",
 }
-"""The columns of the batch, each sent as one array."""
+"""The columns of the batch."""
 
-_ARRAYS = ", ".join(f"CAST(:{name} AS {type_}[])" for name, type_ in _TYPES.items())
+_COLUMNS = ", ".join(f"{name} {type_}" for name, type_ in _TYPES.items())
 
+# The batch is one JSON document: psycopg dumps arrays element by element, which took longer than all else in a worker.
 # One statement sees one snapshot and is one transaction. Endpoints are locked against removal (and nothing else)
 # until the end of it, lest a delivery refer to one that has just gone. NOTIFY only wakes; the notifier polls as well.
 _SAVE: Final = text(f"""
     WITH batch AS MATERIALIZED (
-        SELECT * FROM unnest({_ARRAYS}) AS batch({", ".join(_TYPES)})
+        SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS batch({_COLUMNS})
     ), kept AS (
         INSERT INTO posts (key, source, post_id, content_hash, text, author, conversation, parent_text,
                            created_at, language, metadata, lane, published_at)
         SELECT key, source, post_id, content_hash, text, author, conversation, parent_text,
-               created_at, language, CAST(metadata AS jsonb), lane, published_at
+               created_at, language, metadata, lane, published_at
         FROM batch
         ON CONFLICT DO NOTHING
     ), new AS (
         INSERT INTO verdicts (post_key, revision, label, score, rules, truncated, adapter, policy)
-        SELECT key, 0, label, score, CAST(rules AS jsonb), truncated, adapter, policy
+        SELECT key, 0, label, score, rules, truncated, adapter, policy
         FROM batch
         ON CONFLICT DO NOTHING
         RETURNING post_key, revision, CASE label WHEN 'toxic' THEN 'post.flagged' ELSE 'post.passed' END AS event

@@ -29,6 +29,9 @@ class Pulse(threading.Thread):
         self._heartbeat_seconds = heartbeat_seconds
         self._stall_seconds = stall_seconds
         self._last_beat: float | None = None
+        self.idle = threading.Event()
+        """Set while no block of ``working`` is being run."""
+        self.idle.set()
         self._stopped = threading.Event()
 
     def beat(self) -> None:
@@ -39,15 +42,12 @@ class Pulse(threading.Thread):
     def working(self) -> Iterator[None]:
         """From here to the end of the block, standing still means hanging."""
         self.beat()
+        self.idle.clear()
         try:
             yield
         finally:
             self._last_beat = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a block of ``working`` is being run."""
-        return self._last_beat is not None
+            self.idle.set()
 
     def run(self) -> None:
         """Beat until stopped; not to be called, see ``start``."""

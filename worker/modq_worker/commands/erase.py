@@ -97,6 +97,7 @@ def _print(receipt: Receipt, arguments: argparse.Namespace) -> None:
         "held": receipt.held,
         "unreadable": receipt.unreadable,
         "complete": receipt.complete,
+        "scores": receipt.scores,
         "redis_files": receipt.redis_files,
         "postgres_files": receipt.postgres_files,
     }
