@@ -30,8 +30,8 @@ def test_texts_go_there_and_scores_come_back_whatever_it_prints(tmp_path: Path) 
     installed(tmp_path, "print('noise'); return 'heck' in text")
     [ready] = find("better-profanity")
     with running(ready, folder=tmp_path) as one:
-        assert [score.toxic for score in one.judge(["oh heck", "fine\nthen", "\ud800 heck 👍"])] == [1, 0, 1]
-        assert one.judge([]) == []
+        assert [score.toxic for score in one.scorer(["oh heck", "fine\nthen", "\ud800 heck 👍"])] == [1, 0, 1]
+        assert one.scorer([]) == []
         assert one.download_bytes == len("heck\n")
 
 
@@ -39,7 +39,7 @@ def test_one_that_ends_is_told_and_not_waited_for(tmp_path: Path) -> None:
     installed(tmp_path, "raise SystemExit(3)")
     [ready] = find("better-profanity")
     with running(ready, folder=tmp_path) as one, pytest.raises(ReadyFailed, match="better-profanity ended"):
-        one.judge(["oh heck"])
+        one.scorer(["oh heck"])
 
 
 def test_all_or_some_are_found_by_name_and_an_unknown_one_is_a_sentence() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from modq_training.calibration import calibrate, pin
 from modq_training.constitution import Constitution, load_constitution
 from modq_training.dataset import Example, InvalidDataset, Split, deduplicate, digest, mark_tempting, read_examples, relabel, split
+from modq_training.disguise import TRAINED
 from modq_training.fine_tuning import fine_tune
 from modq_training.model_card import RUN, write_card, write_measured
 from modq_training.recipe import Recipe
@@ -48,8 +49,8 @@ def make_adapter(
     trained = fine_tune(recipe, texts, base, output, rules=ids, seed=seed, epochs=epochs, max_steps=max_steps, resume=resume, quiet=quiet)
     copy_tokenizer(base, output)
     calibration = calibrate(recipe, output, base, texts.validation, rules, false_positive_rate)
-    worn = sorted({row.augmentation for row in texts.train} - {""})
-    facts = {"recipe": asdict(recipe), "data": hashes, "augmentations": worn, "trained": asdict(trained), "calibration": asdict(calibration)}
+    worn = {row.augmentation for row in texts.train} - {""} | set(TRAINED if recipe.disguised_share else ())
+    facts = {"recipe": asdict(recipe), "data": hashes, "augmentations": sorted(worn), "trained": asdict(trained), "calibration": asdict(calibration)}
     adapter = pin(
         recipe,
         output,

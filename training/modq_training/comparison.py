@@ -10,7 +10,7 @@ from typing import Any, Literal
 from rich.progress import Progress
 
 from modq_training.adapter_making import read_split
-from modq_training.evaluation import DataSet, Result, Scored, Summary, measure_all, score_all, summarise, worker_judge
+from modq_training.evaluation import DataSet, Result, Scored, Summary, measure_all, score_all, summarise, worker_scorer
 from modq_training.linear_baseline import train_baseline
 from modq_training.ready_classifiers import Ready, running
 from modq_training.recipe import Recipe
@@ -48,21 +48,21 @@ def adapters(folders: Sequence[Path], data_sets: Sequence[DataSet], *, threads: 
     """Other adapters, each at its own threshold."""
     for folder in folders:
         classifier = Classifier.load(folder, threads=threads)
-        yield contender(classifier.adapter.id, "adapter", classifier.adapter.threshold, weight(classifier.adapter), score_all(worker_judge(classifier), data_sets, progress=progress))
+        yield contender(classifier.adapter.id, "adapter", classifier.adapter.threshold, weight(classifier.adapter), score_all(worker_scorer(classifier), data_sets, progress=progress))
 
 
 def ready_classifiers(wanted: Sequence[Ready], data_sets: Sequence[DataSet], *, threads: int, progress: Progress | None = None) -> Iterator[Contender]:
     """Ready classifiers, at the half that they themselves take for the threshold."""
     for ready in wanted:
         with running(ready, threads=threads) as one:
-            yield contender(f"{ready.name} {ready.version}", "ready", 0.5, one.download_bytes, score_all(one.judge, data_sets, progress=progress))
+            yield contender(f"{ready.name} {ready.version}", "ready", 0.5, one.download_bytes, score_all(one.scorer, data_sets, progress=progress))
 
 
 def linear_model(recipe: Recipe, data: Sequence[Path], data_sets: Sequence[DataSet], *, seed: int, progress: Progress | None = None) -> Contender:
     """The linear model of words and letters, trained on what the recipe's first epoch sees."""
     texts, _ = read_split(data, recipe)
-    judge, threshold = train_baseline(recipe, texts, seed=seed, false_positive_rate=0.01)
-    return contender("linear n-grams", "linear", threshold, None, score_all(judge, data_sets, progress=progress))
+    scorer, threshold = train_baseline(recipe, texts, seed=seed, false_positive_rate=0.01)
+    return contender("linear n-grams", "linear", threshold, None, score_all(scorer, data_sets, progress=progress))
 
 
 def weight(adapter: Adapter, backbone: Path | None = None) -> int:

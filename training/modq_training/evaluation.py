@@ -19,8 +19,10 @@ from modq_worker.verdict import Score
 if TYPE_CHECKING:
     from modq_worker.classifier import Classifier
 
-Judge = Callable[[Sequence[str]], Sequence[Score]]
+Scorer = Callable[[Sequence[str]], Sequence[Score]]
 """Scores of texts, in their order."""
+Judge = Callable[[Sequence[str]], Sequence[float]]
+"""Probabilities of toxic alone, for whoever needs no more."""
 ROWS_AT_ONCE = 256
 
 
@@ -37,7 +39,7 @@ class DataSet:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A data set and what a judge said of it."""
+    """A data set and what a classifier said of it."""
 
     data_set: DataSet
     scores: Sequence[Score]
@@ -47,7 +49,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one judge reached on one data set."""
+    """What one classifier reached on one data set."""
 
     name: str
     sha256: str
@@ -79,9 +81,9 @@ def read_data_sets(paths: Iterable[Path], *, limit: int | None = None, seed: int
     return [_data_set(path, limit, seed) for path in paths]
 
 
-def score_all(judge: Judge, data_sets: Sequence[DataSet], *, progress: Progress | None = None) -> list[Scored]:
-    """What ``judge`` says of each data set."""
-    return [_scored(judge, data_set, progress) for data_set in data_sets]
+def score_all(scorer: Scorer, data_sets: Sequence[DataSet], *, progress: Progress | None = None) -> list[Scored]:
+    """What ``scorer`` says of each data set."""
+    return [_scored(scorer, data_set, progress) for data_set in data_sets]
 
 
 def measure_all(scored: Sequence[Scored], threshold: float) -> list[Result]:
@@ -90,7 +92,12 @@ def measure_all(scored: Sequence[Scored], threshold: float) -> list[Result]:
 
 
 def worker_judge(classifier: Classifier) -> Judge:
-    """The worker's classifier as a judge that tells the probability of every rule, however small."""
+    """The worker's classifier as a judge."""
+    return lambda texts: [score.toxic for score in classifier.score(texts)]
+
+
+def worker_scorer(classifier: Classifier) -> Scorer:
+    """The worker's classifier as one that tells the probability of every rule, however small; it does so from then on."""
     telling_all = [replace(rule, threshold=1e-9) for rule in classifier.adapter.rules]
     classifier.adapter = replace(classifier.adapter, rules=telling_all)
     return classifier.score
@@ -119,13 +126,13 @@ def _data_set(path: Path, limit: int | None, seed: int) -> DataSet:
     return DataSet(path.name.split(".")[0], digest(path), len(examples), chosen)
 
 
-def _scored(judge: Judge, data_set: DataSet, progress: Progress | None) -> Scored:
+def _scored(scorer: Scorer, data_set: DataSet, progress: Progress | None) -> Scored:
     started = time.monotonic()
     task = progress.add_task(data_set.name, total=len(data_set.examples)) if progress else None
     scores: list[Score] = []
     for start in range(0, len(data_set.examples), ROWS_AT_ONCE):
         rows = data_set.examples[start : start + ROWS_AT_ONCE]
-        scores += judge([row.text for row in rows])
+        scores += scorer([row.text for row in rows])
         if progress and task is not None:
             progress.update(task, completed=len(scores))
     return Scored(data_set, scores, time.monotonic() - started)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.progress import Progress
 
 from modq_training.comparison import Contender, contender, weight
-from modq_training.evaluation import DataSet, Scored, score_all, worker_judge
+from modq_training.evaluation import DataSet, Scored, score_all, worker_scorer
 from modq_training.identity_terms import identity_gaps
 from modq_training.metrics import Bin, calibration_error, reliability
 from modq_training.model_card import RUN, read_measured
@@ -35,7 +35,7 @@ def facts_of(
     """
     adapter = classifier.adapter
     at = threshold or adapter.threshold
-    scored = score_all(worker_judge(classifier), data_sets, progress=progress)
+    scored = score_all(worker_scorer(classifier), data_sets, progress=progress)
     own = contender(adapter.id, "adapter", at, weight(adapter, backbone), scored)
     texts = judged(scored)
     bins, error = calibration(scored)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modq.errors import ModqError
-from modq_training.evaluation import Judge
+from modq_training.evaluation import Scorer
 from modq_worker.verdict import Score
 
 
@@ -44,7 +44,7 @@ class ReadyFailed(ModqError):
 class Running:
     """A ready classifier that answers."""
 
-    judge: Judge
+    scorer: Scorer
     download_bytes: int
     """Of its own files that are no code: what it learnt, without the libraries that it needs."""
 
@@ -76,13 +76,13 @@ def running(ready: Ready, *, threads: int = 1, folder: Path | None = None) -> It
         try:
             about = _answer(process, ready, log)
 
-            def judge(texts: Sequence[str]) -> Sequence[Score]:
+            def scorer(texts: Sequence[str]) -> Sequence[Score]:
                 assert process.stdin is not None
                 process.stdin.write(json.dumps(list(texts)) + "\n")
                 process.stdin.flush()
                 return [Score(min(max(score, 0.0), 1.0)) for score in _answer(process, ready, log)]
 
-            yield Running(judge, about["bytes"])
+            yield Running(scorer, about["bytes"])
         finally:
             process.kill()
 
