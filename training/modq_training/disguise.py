@@ -13,7 +13,8 @@ SOFT_LEETSPEAK: Final = str.maketrans({"a": "@", "i": "!", "s": "$", "o": "0"})
 HOMOGLYPHS: Final = str.maketrans("aceiopsxyABCEHKMOPTX", "асеіорѕхуАВСЕНКМОРТХ")
 """Latin letters and the Cyrillic ones that look the same."""
 ZERO_WIDTH: Final = "\u200b\u200c\u200d\u2060"
-EMOJI: Final = "😂🤣😭💀🔥🙃😤👍🤡💯👀🎮✨😅🙄❤😡🐍"
+EMOJI: Final = "😂🤣😭🔥🙃😤👍💯👀🎮✨😅🙄😎🌞☕"
+"""Such as people end any sentence with; a clown or a snake would be an insult by itself."""
 NEIGHBOURS: Final = dict(zip("qwertyuiopasdfghjklzxcvbnm", ("wa", "qe", "wr", "et", "ry", "tu", "yi", "uo", "ip", "ol", "sq", "ad", "sf", "dg", "fh", "gj", "hk", "jl", "ko", "xa", "zc", "xv", "cb", "vn", "bm", "nk"), strict=True))
 """Letters and those beside them on a keyboard."""
 
@@ -41,6 +42,8 @@ def _spacing(text: str, chance: random.Random) -> str:
 
 def _elongation(text: str, chance: random.Random) -> str:
     def stretched(word: str) -> str:
+        if len(word) < 3:
+            return word
         places = [place for place, letter in enumerate(word) if letter.lower() in "aeiouy"] or [len(word) - 1]
         place = chance.choice(places)
         return word[:place] + word[place] * chance.randint(3, 5) + word[place + 1 :]

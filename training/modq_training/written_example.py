@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from modq_training.dataset import words_of
+from modq_training.dataset import InvalidDataset, words_of
 from modq_training.grammar import Part
 
 Side = Literal["breaks", "safe"]
@@ -39,7 +39,11 @@ class WrittenExample:
     pair: str = ""
     """The same for both sides of a borderline pair."""
     augmentation: str = ""
-    """The disguise that it wears, by family."""
+    """The disguise that it wears, by family; or "paraphrase"."""
+    parent: str = ""
+    """The text that it was made from, by the beginning of its sha256."""
+    mutations: tuple[str, ...] = ()
+    """What a red team did to the parent, in order."""
 
     @property
     def label(self) -> int:
@@ -73,6 +77,8 @@ def write_rows(path: Path, examples: Iterable[WrittenExample], *, append: bool =
         How many.
     """
     written = 0
+    if append:
+        _cut_torn_line(path)
     with path.open("a" if append else "w", encoding="utf-8") as file:
         for example in examples:
             file.write(json.dumps(example.row(), ensure_ascii=False) + "\n")
@@ -81,8 +87,31 @@ def write_rows(path: Path, examples: Iterable[WrittenExample], *, append: bool =
     return written
 
 
+def example_of(row: Mapping[str, Any]) -> WrittenExample:
+    """The example that a row, as ``WrittenExample.row`` gives it, was written from.
+
+    Raises:
+        InvalidDataset: the row does not have what ``modq write-examples`` writes.
+    """
+    known = {field.name for field in fields(WrittenExample)}
+    lists = {name: tuple(row.get(name, ())) for name in ("rules", "mutations")}
+    try:
+        return WrittenExample(**({name: value for name, value in row.items() if name in known} | lists))
+    except TypeError:
+        raise InvalidDataset("A row does not say its rule, side and generator: this is for files of modq write-examples.") from None
+
+
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of a file that ``write_rows`` wrote, without what an interrupted run left of a last one."""
     if path.exists():
         for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-            yield json.loads(line)
+            if line.strip():
+                yield json.loads(line)
+
+
+def _cut_torn_line(path: Path) -> None:
+    """An interrupted run may have left half a line; the next one must not begin there."""
+    if path.exists():
+        content = path.read_bytes()
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
