@@ -24,7 +24,9 @@ _TEST_SHARE: Final = 0.2
 _DEEPEST: Final = 8
 _CHOICE: Final = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 _SLOT: Final = re.compile(r"\{([A-Za-z_]+)(\d*)(?:\.([A-Za-z]+))?\}")
-_FRAME_KINDS: Final = ("endorse", "deny", "report")
+_UNQUOTED: Final = frozenset({"doxxing"})
+"""Rules that a quotation breaks too, because it repeats what is not to be told."""
+_LONGEST_QUOTE: Final = 120
 
 
 class InvalidGrammar(ModqError):
@@ -62,7 +64,7 @@ class Grammar:
     seeds: tuple[Seed, ...]
     slots: Slots
     claims: Mapping[tuple[str, Part], Slots]
-    """By rule and part: what people say that breaks it (``hostile``) and its kind counterparts (``kind``)."""
+    """By rule and part: what people say that breaks it (``hostile``), its kind counterparts (``kind``), whole posts (``quote``)."""
 
     def unfold(self, seed: Seed, template: str, bound: dict[str, Value], chance: random.Random) -> str:
         """One example of ``template``; a slot that is in ``bound`` keeps its value, and others are put there."""
@@ -91,12 +93,19 @@ def load_grammar(folder: Path | None = None) -> Grammar:
         if file.stem in ("slots", "frames"):
             continue
         document = _read(file)
-        seeds += _seeds(file.stem, document)
-        if "claims" in document:
-            said = document["claims"]
+        own = list(_seeds(file.stem, document))
+        seeds += own
+        quotes: dict[Part, list[str]] = {"train": [], "test": []}
+        if file.stem not in _UNQUOTED:
+            for seed in own:
+                if seed.breaks and not seed.safe and len(seed.breaks) <= _LONGEST_QUOTE:
+                    quotes[seed.part].append(seed.breaks)
+            seeds += _quoting_seeds(file.stem, frames, quotes)
+        said = document.get("claims", {})
+        for part in ("train", "test"):
+            claims[file.stem, part] = {"quote": quotes[part]} | {name: _claims(said.get(name, ()), part) for name in ("hostile", "kind")}
+        if said:
             seeds += _framed_seeds(file.stem, frames, said.get("denied_kind_breaks", True))
-            for part in ("train", "test"):
-                claims[file.stem, part] = {name: _claims(said[name], part) for name in ("hostile", "kind")}
     grammar = Grammar(tuple(seeds), slots, claims)
     _check(grammar)
     return grammar
@@ -155,6 +164,12 @@ def _framed_seeds(rule: str, frames: Mapping[str, Any], denied_kind_breaks: bool
             yield Seed(rule, "true_or_false", denies.replace("CLAIM", "{kind}"), stands_by.replace("CLAIM", "{kind}"), part=part, framed=True)
     for frame in frames["report"]:
         yield Seed(rule, "reported", None, frame.replace("CLAIM", "{hostile}"), part=part_of(frame), framed=True)
+
+
+def _quoting_seeds(rule: str, frames: Mapping[str, Any], quotes: Mapping[Part, Sequence[str]]) -> Iterator[Seed]:
+    for stands_by, does_not in frames["quoted"]:
+        if quotes[part := part_of(stands_by)]:
+            yield Seed(rule, "quoted", stands_by.replace("QUOTE", "{Quote}"), does_not.replace("QUOTE", "{Quote}"), part=part, framed=True)
 
 
 def _unfolded(template: str, slots: Slots, bound: dict[str, Value], chance: random.Random, depth: int) -> str:
