@@ -20,6 +20,8 @@ FRAMED_SHARE = 0.4
 """Of a rule's pairs, those around a claim."""
 EVERYDAY_SHARE = 0.35
 """Of the safe examples that are no side of a pair, those that come near no rule."""
+TURNS = {"hate_speech": 3, "identity_attack": 2, "insult": 2}
+"""How often a rule comes up, next to the others' once: these are broken most, and in the most ways."""
 _PATIENCE = 40
 """Attempts per example after which what is left to write is near-copies only."""
 
@@ -37,7 +39,7 @@ class Order:
 
 
 def write_examples(constitution: Constitution, grammar: Grammar, order: Order) -> Iterator[WrittenExample]:
-    """About ``order.count`` examples in random order: half of them break a rule, every rule of the grammar alike.
+    """About ``order.count`` examples in random order: half of them break a rule, of those of the grammar.
 
     Fewer come where the grammar holds no more that are not near-copies of each other.
 
@@ -95,11 +97,11 @@ class _Writer:
         return groups
 
     def _in_turn(self, seeds: Sequence[Seed], single: bool) -> Iterator[Seed]:
-        """Every rule alike, and within a rule every seed alike; where examples stand alone, those seeds twice that are meant to."""
+        """The rules by ``TURNS``, and within a rule every seed alike; where examples stand alone, those seeds twice that are meant to."""
         by_rule: dict[str, list[Seed]] = {}
         for seed in seeds:
             by_rule.setdefault(seed.rule, []).extend([seed] * (2 if single and not seed.is_pair else 1))
-        turns = [self._shuffled(of_rule) for of_rule in by_rule.values()]
+        turns = [source for rule, of_rule in by_rule.items() for source in [self._shuffled(of_rule)] * TURNS.get(rule, 1)]
         return itertools.chain.from_iterable(zip(*turns, strict=True))
 
     def _shuffled(self, seeds: list[Seed]) -> Iterator[Seed]:
