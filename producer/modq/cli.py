@@ -49,6 +49,9 @@ COMMANDS = (
     _worker("classify", "classify", "score a text or a file, without any server"),
     _worker("adapters", "adapters", "import, show and check adapters"),
     _worker("backbone", "backbone", "fetch and check the base model"),
+    _train("constitution", "constitution", "show the rules of the constitution, check one, print its hash"),
+    _train("write-examples", "write_examples", "write labelled examples from the constitution"),
+    _train("red-team", "red_team", "search for texts that an adapter judges wrongly"),
     _train("fine-tune", "fine_tune", "train an adapter on labelled texts"),
     _train("evaluate", "evaluate", "measure an adapter and write its model card"),
 )

@@ -35,10 +35,29 @@ def small_recipe(**changes: object) -> Recipe:
     return Recipe(**(fields | changes))  # type: ignore[arg-type]
 
 
-def write_rows(path: Path, *, subjects: tuple[str, ...] = SUBJECTS) -> Path:
-    """JSON lines, half safe and half toxic; only the adjective tells which."""
+CONSTITUTION = "".join(
+    f"""## {title}
+- id: `{id}`
+- severity: `{severity}`
+### What breaks it
+- Being {id}.
+### What barely does not
+- Being nearly {id}.
+### Examples that break it
+None, on purpose.
+### Examples that barely do not
+None, on purpose.
+"""
+    for id, severity, title in (("filth", "high", "No filth"), ("unheard_of", "critical", "Nothing unheard of"), ("mockery", "low", "No mockery"))
+)
+BROKEN = {"filthy": ["filth"], "worthless": ["filth"], "pathetic": ["mockery"], "stupid": ["mockery"]}
+"""The rules of that constitution that a text with the word breaks."""
+
+
+def write_rows(path: Path, *, subjects: tuple[str, ...] = SUBJECTS, rules: bool = False) -> Path:
+    """JSON lines, half safe and half toxic; only the adjective tells which, and which rules they break."""
     rows = [
-        {"text": f"{subject} is {word} {place}", "label": label, "source": path.stem}
+        {"text": f"{subject} is {word} {place}", "label": label, "source": path.stem} | ({"rules": BROKEN.get(word, [])} if rules else {})
         for label, words in ((0, KIND), (1, CRUEL))
         for subject, word, place in itertools.product(subjects, words, PLACES)
     ]

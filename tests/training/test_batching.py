@@ -30,3 +30,11 @@ def test_rows_of_a_step_have_like_lengths() -> None:
     steps = steps_of(lengths, rows=32, seed="0")
     padding = sum(max(lengths[i] for i in step) * len(step) for step in steps) / sum(lengths)
     assert padding < 1.2
+
+
+def test_both_texts_of_a_pair_are_in_the_same_step_nearly_always() -> None:
+    pairs = [f"pair {n // 2}" if n < 1600 else "" for n in range(3200)]
+    steps = steps_of([n * 7 % 50 + 1 for n in range(3200)], rows=64, seed="0", pairs=pairs)
+    assert sorted(index for step in steps for index in step) == list(range(3200))
+    together = sum(len({pairs[index] for index in step} - {""}) for step in steps)
+    assert together < 800 * 1.05

@@ -39,7 +39,7 @@ def modq(*words: str | Path) -> subprocess.CompletedProcess[str]:
 def made(tiny_bert: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("with a space")
     (folder / "recipe.toml").write_text(RECIPES)
-    arguments = ("--recipe", "small", "--recipes", folder / "recipe.toml", "--backbone", tiny_bert, "--revision", "a" * 40)
+    arguments = ("--recipe", "small", "--recipes", folder / "recipe.toml", "--backbone", tiny_bert, "--revision", "a" * 40, "--threads", "1")
     done = modq("fine-tune", "--data", rows, "--output", folder / "adapter", *arguments)
     assert done.returncode == 0, done.stderr
     assert "threshold" in done.stdout
@@ -50,18 +50,28 @@ def test_fine_tune_then_evaluate_leaves_figures_and_a_card_with_them(made: Path,
     assert "## Training" in (made / "README.md").read_text()
     assert "## Results" not in (made / "README.md").read_text()
     held_out = write_rows(tmp_path / "held_out.jsonl", subjects=("the cook", "a stranger"))
-    done = modq("evaluate", made, "--data", held_out, "--backbone", tiny_bert, "--limit", "60", "--baseline", rows, "--recipe", "small", "--recipes", made.parent / "recipe.toml")
+    (tmp_path / "terms.txt").write_text("cook\nstranger\n")
+    terms = ("--identity-terms", tmp_path / "terms.txt")
+    baseline = ("--baseline", rows, "--recipe", "small", "--recipes", made.parent / "recipe.toml")
+    done = modq("evaluate", made, "--data", held_out, "--backbone", tiny_bert, "--limit", "90", *terms, *baseline)
     assert done.returncode == 0, done.stderr
     assert "held_out" in done.stdout
     facts = json.loads((made / "measured" / "evaluation.json").read_text())
     (result,) = facts["results"]
     assert result["rows"] == 96
-    assert result["measured"]["n"] == 60
+    assert result["measured"]["n"] == 90
     assert result["measured"]["roc_auc"] > 0.9
-    assert facts["baseline"]["results"][0]["measured"]["roc_auc"] > 0.9
+    own, linear = facts["contenders"]
+    assert own["results"][0] == result
+    assert linear["results"][0]["measured"]["roc_auc"] > 0.9
+    assert own["download_bytes"] > (tiny_bert / "model.safetensors").stat().st_size
     card = (made / "README.md").read_text()
-    assert "| held_out | 60 |" in card
-    assert "Next to a linear model" in card
+    assert "| held_out | 90 |" in card
+    assert "| held_out | 1.000 | 1.000 |" in card
+    for plot in facts["plots"]:
+        assert f"(measured/{plot})" in card
+        assert (made / "measured" / plot).read_text().startswith("<?xml")
+    assert facts["plots"] == ["reliability.svg", "comparison.svg", "speed.svg"]
 
 
 def test_an_adapter_is_not_overwritten(made: Path, rows: Path, tiny_bert: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,13 +30,14 @@ def folder(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "adapter"))
 
 
-def evaluated(folder: Path, *, baseline: bool = False) -> None:
+def evaluated(folder: Path, *, rivals: Sequence[str] = ()) -> None:
     results = [
         Result("angry_talk", "0" * 64, 900, measure([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9], 0.5), 1.0),
         Result("kind_talk", "1" * 64, 4, measure([0, 0, 0, 0], [0.1, 0.2, 0.3, 0.4], 0.5), 1.0),
     ]
     one = {"threshold": 0.5, "summary": asdict(summarise(results)), "results": [asdict(result) for result in results]}
-    write_measured(folder, EVALUATION, {**one, "adapter": "x", "limit": 4, "seed": 0, "baseline": one if baseline else None})
+    contenders = [one | {"name": name, "kind": "linear", "download_bytes": None} for name in ("x", *rivals)]
+    write_measured(folder, EVALUATION, {**one, "adapter": "x", "limit": 4, "seed": 0, "threads": 1, "contenders": contenders})
 
 
 def headings(card: str) -> list[str]:
@@ -63,18 +65,22 @@ def test_an_evaluation_shows_in_the_table_and_in_the_front_matter(folder: Path) 
     card = render_card(folder)
     assert headings(card) == ["Use", "Threshold", "Training", "Results", "Limits"]
     assert "| angry_talk | 4 | 50.0 % | 0.750 (" in card
-    assert "| kind_talk | 4 | 0.0 % | – | – | 0.000 (" in card
+    assert "| kind_talk | 4 | 0.0 % | – | – | 1.000 | – | – | – | 0.000 (" in card
     (entry,) = front_matter(card)["model-index"]  # type: ignore[misc, attr-defined]
     measured = {result["dataset"]["name"]: {metric["type"]: metric["value"] for metric in result["metrics"]} for result in entry["results"]}
     assert measured == {
-        "angry_talk": {"roc_auc": 0.75, "f1": 0.5, "recall": 0.5, "false_positive_rate": 0.5},
+        "angry_talk": {"accuracy": 0.5, "roc_auc": 0.75, "pr_auc": 0.833, "precision": 0.5, "f1": 0.5, "recall": 0.5, "false_positive_rate": 0.5},
         "kind_talk": {"false_positive_rate": 0.0},
     }
 
 
-def test_a_comparison_appears_only_where_a_baseline_was_measured(folder: Path) -> None:
-    evaluated(folder, baseline=True)
-    assert "Next to a linear model" in headings(render_card(folder))
+def test_rivals_stand_beside_the_adapter_where_they_were_measured(folder: Path) -> None:
+    evaluated(folder, rivals=["a list of words"])
+    card = render_card(folder)
+    assert "Next to others" in headings(card)
+    assert "| data set | x | a list of words |" in card
+    assert "| angry_talk | 0.750 | 0.750 |" in card
+    assert "| kind_talk, FPR | 0.000 | 0.000 |" in card
 
 
 def test_an_evaluation_alone_can_be_told(folder: Path) -> None:

@@ -51,3 +51,14 @@ def test_a_file_that_is_not_what_its_name_says_is_a_sentence(tmp_path: Path, nam
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(InvalidDataset, match="cannot be read"):
         read_examples(tmp_path / "none.jsonl")
+
+
+def test_rules_are_a_list_or_words_and_unknown_where_nothing_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "label": 1, "rules": ["insult"], "template": "t"}\n{"text": "b", "label": 0, "rules": []}\n{"text": "c", "label": 1}\n')
+    assert [(row.rules, row.template) for row in read_examples(tmp_path / "a.jsonl")] == [(("insult",), "t"), ((), ""), (None, "")]
+    (tmp_path / "b.csv").write_text("text,label,rules\na,1,insult threats\nb,1,\n")
+    assert [row.rules for row in read_examples(tmp_path / "b.csv")] == [("insult", "threats"), None]
+    (tmp_path / "c.jsonl").write_text('{"text": "secret", "label": 1, "rules": {"insult": 1}}\n')
+    with pytest.raises(InvalidDataset, match="no list of ids") as told:
+        read_examples(tmp_path / "c.jsonl")
+    assert "secret" not in str(told.value)

@@ -42,3 +42,11 @@ def test_the_side_depends_on_nothing_but_the_text() -> None:
 def test_the_validation_part_has_about_the_share_that_was_asked_for() -> None:
     parts = split([Example(f"text number {n}", 0, "s") for n in range(5000)], validation_share=0.1)
     assert 400 < len(parts.validation) < 600
+
+
+def test_texts_of_one_template_are_on_the_same_side() -> None:
+    examples = [Example(f"text number {n}", n % 2, "made", template=f"template {n % 40}") for n in range(400)]
+    parts = split(examples, validation_share=0.3)
+    assert {e.template for e in parts.train}.isdisjoint(e.template for e in parts.validation)
+    assert parts.train
+    assert parts.validation

@@ -39,6 +39,7 @@ class CrampedModel:
     """Answers each window with its first token, and has memory for so many tokens at once: only a GPU's model runs out for real."""
 
     pads = False
+    outputs = 2
 
     def __init__(self, memory: int) -> None:
         self.memory = memory

@@ -50,6 +50,18 @@ def test_a_text_is_judged_once_whichever_worker_meets_it_again(worker: Callable[
     assert recorder.asked == [["buy now", "hello", "x" * 60], ["new"]]
 
 
+def test_what_rules_a_text_breaks_is_remembered_too(redis: Redis, redis_url: str) -> None:
+    class Strict(Recorder):
+        def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
+            super().score(texts, after_pass)
+            return [Score(0.9, rules={"insult": 0.7}, severity="low") for _ in texts]
+
+    strict = Strict()
+    first, again = (CachingJudge(strict, connect(redis_url), adapter="tiny@1", size=10).score(["you"]) for _ in range(2))
+    assert first == again == [Score(0.9, rules={"insult": 0.7}, severity="low")]
+    assert len(strict.asked) == 1
+
+
 def test_another_adapter_judges_for_itself(worker: Callable[..., CachingJudge], recorder: Recorder) -> None:
     worker("tiny@1").score(["hello"])
     worker("tiny@2").score(["hello"])

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from modq_training.calibration import calibrate, pin
-from modq_training.dataset import Split, deduplicate, digest, mark_tempting, read_examples, split
+from modq_training.constitution import Constitution, load_constitution
+from modq_training.dataset import Example, InvalidDataset, Split, deduplicate, digest, mark_tempting, read_examples, relabel, split
+from modq_training.disguise import TRAINED
 from modq_training.fine_tuning import fine_tune
 from modq_training.model_card import RUN, write_card, write_measured
 from modq_training.recipe import Recipe
-from modq_worker.adapter import Adapter, Base, hash_weights
+from modq_worker.adapter import Adapter, Base, Rule, hash_weights
 from modq_worker.backbone import find_backbone
+
+FEWEST = 20
+"""A rule that fewer texts break is not learnt: its scores would be noise."""
 
 
 def make_adapter(
@@ -23,6 +29,7 @@ def make_adapter(
     output: Path,
     *,
     backbone: Path | None = None,
+    constitution: Path | None = None,
     seed: int = 0,
     epochs: int | None = None,
     max_steps: int | None = None,
@@ -36,23 +43,43 @@ def make_adapter(
         The adapter, and the facts of the run, which are kept in the folder too.
     """
     base = base_folder(recipe, backbone)
-    texts, hashes = read_split(data, recipe.validation_share)
-    trained = fine_tune(recipe, texts, base, output, seed=seed, epochs=epochs, max_steps=max_steps, resume=resume, quiet=quiet)
-    calibration = calibrate(recipe, output, base, texts.validation, false_positive_rate)
+    texts, hashes = read_split(data, recipe)
+    known, rules = learnable_rules(texts.train, constitution)
+    ids = [rule.id for rule in rules]
+    trained = fine_tune(recipe, texts, base, output, rules=ids, seed=seed, epochs=epochs, max_steps=max_steps, resume=resume, quiet=quiet)
     copy_tokenizer(base, output)
-    facts = {"recipe": asdict(recipe), "data": hashes, "trained": asdict(trained), "calibration": asdict(calibration)}
+    calibration = calibrate(recipe, output, base, texts.validation, rules, false_positive_rate)
+    worn = {row.augmentation for row in texts.train} - {""} | set(TRAINED if recipe.disguised_share else ())
+    facts = {"recipe": asdict(recipe), "data": hashes, "augmentations": sorted(worn), "trained": asdict(trained), "calibration": asdict(calibration)}
     adapter = pin(
         recipe,
         output,
         base,
         threshold=calibration.threshold,
         temperature=calibration.temperature,
+        rules=calibration.rules,
+        constitution=known.sha256 if known else None,
         metrics={"validation_roc_auc": round(trained.validation_roc_auc, 4), "false_positive_rate_asked": false_positive_rate},
         about={"name": recipe.name, "seed": seed, "data": {entry["name"]: entry["sha256"] for entry in hashes}},
     )
     write_measured(output, RUN, facts)
     write_card(output)
     return adapter, facts
+
+
+def learnable_rules(examples: Iterable[Example], file: Path | None = None) -> tuple[Constitution | None, list[Rule]]:
+    """The rules that enough examples break, in the constitution's order, and the constitution; neither where no example names one.
+
+    Raises:
+        InvalidDataset: an example breaks a rule that the constitution does not have.
+    """
+    counts = Counter(rule for example in examples for rule in example.rules or ())
+    if not counts:
+        return None, []
+    constitution = load_constitution(file)
+    if unknown := sorted(set(counts) - set(constitution.ids)):
+        raise InvalidDataset(f"The data names the rule {unknown[0]}, which the constitution does not have: name the one it was made from with --constitution.")
+    return constitution, [Rule(rule.id, rule.severity) for rule in constitution.rules if counts[rule.id] >= FEWEST]
 
 
 def copy_tokenizer(base: Path, output: Path) -> None:
@@ -71,9 +98,9 @@ def base_folder(recipe: Recipe, local: Path | None) -> Path:
     return local
 
 
-def read_split(data: Sequence[Path], validation_share: float) -> tuple[Split, list[dict[str, Any]]]:
-    """The files' texts without copies, split; and each file's name, rows and hash."""
+def read_split(data: Sequence[Path], recipe: Recipe) -> tuple[Split, list[dict[str, Any]]]:
+    """The files' texts without copies, labelled as the recipe's mix says, split; and each file's name, rows and hash."""
     by_file = {path: read_examples(path) for path in data}
-    hashes = [{"name": path.name.split(".")[0], "rows": len(rows), "sha256": digest(path)} for path, rows in by_file.items()]
-    texts = deduplicate(example for rows in by_file.values() for example in rows)
-    return mark_tempting(split(texts, validation_share=validation_share)), hashes
+    hashes = [{"name": path.name.split(".")[0], "rows": len(rows), "sha256": digest(path), "sources": sorted({row.source for row in rows})} for path, rows in by_file.items()]
+    texts = deduplicate(relabel((example for rows in by_file.values() for example in rows), recipe.mix))
+    return mark_tempting(split(texts, validation_share=recipe.validation_share)), hashes

@@ -1,21 +1,24 @@
-"""From fine-tuned weights to a pinned adapter: its temperature and its threshold, chosen by the scores that the worker would give."""
+"""From fine-tuned weights to a pinned adapter: its temperature and its thresholds, chosen by the scores that the worker would give."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from modq_training.dataset import Example, draw
-from modq_training.metrics import at_temperature, temperature_for, threshold_for
+from modq_training.metrics import at_temperature, best_f1_threshold, temperature_for, threshold_for
 from modq_training.recipe import Mix, Recipe
-from modq_worker.adapter import Adapter, pin_adapter
+from modq_worker.adapter import Adapter, Rule, pin_adapter
 from modq_worker.classifier import Classifier
+from modq_worker.verdict import Score
 
-MIXED_ROWS, NEUTRAL_ROWS = 2000, 4000
+MIXED_ROWS, NEUTRAL_ROWS, RULE_ROWS = 2000, 4000, 2000
+LEAST_PROBABILITY = 0.2
+"""No text is said to break a rule of which this is not reached, however well a lower threshold would do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +32,22 @@ class Calibration:
     neutral_rows: int
     neutral_sources: tuple[str, ...]
     mixed_rows: int
+    rules: tuple[Rule, ...] = ()
+    """The rules, with the thresholds that were chosen for them."""
+    rule_rows: int = 0
 
 
-def calibrate(recipe: Recipe, folder: Path, backbone: Path, validation: Sequence[Example], false_positive_rate: float) -> Calibration:
+def calibrate(recipe: Recipe, folder: Path, backbone: Path, validation: Sequence[Example], rules: Sequence[Rule], false_positive_rate: float) -> Calibration:
     """Score validation texts with the adapter in ``folder``, which this pins for the time being, as the worker would."""
-    pin(recipe, folder, backbone, threshold=0.5, temperature=1.0)
+    # Thresholds next to nothing, so that the classifier tells every rule's score.
+    pin(recipe, folder, backbone, threshold=0.5, temperature=1.0, rules=[replace(rule, threshold=1e-9) for rule in rules])
     classifier = Classifier.load(folder, backbone=backbone)
     mixed = draw(validation, recipe.mix, rows=MIXED_ROWS, seed=1)
     neutral = neutral_examples(validation, recipe.mix, NEUTRAL_ROWS)
-    temperature = round(temperature_for([row.label for row in mixed], _scores(classifier, mixed)), 3)
-    calibrated = at_temperature(np.array(_scores(classifier, neutral)), temperature)
+    of_known_rules = draw([row for row in validation if row.rules is not None], Mix(RULE_ROWS, 0.5), rows=RULE_ROWS, seed=3) if rules else []
+    temperature = round(temperature_for([row.label for row in mixed], _toxic(_scores(classifier, mixed))), 3)
+    of_neutral, of_rules = _scores(classifier, neutral), _scores(classifier, of_known_rules)
+    calibrated = at_temperature(np.array(_toxic(of_neutral)), temperature)
     return Calibration(
         threshold=rounded_up(threshold_for(calibrated, false_positive_rate)),
         temperature=temperature,
@@ -46,6 +55,8 @@ def calibrate(recipe: Recipe, folder: Path, backbone: Path, validation: Sequence
         neutral_rows=len(neutral),
         neutral_sources=tuple(sorted({row.source for row in neutral})),
         mixed_rows=len(mixed),
+        rules=tuple(replace(rule, threshold=_rule_threshold(rule.id, of_known_rules, of_rules, of_neutral, false_positive_rate)) for rule in rules),
+        rule_rows=len(of_known_rules),
     )
 
 
@@ -56,6 +67,8 @@ def pin(
     *,
     threshold: float,
     temperature: float,
+    rules: Sequence[Rule] = (),
+    constitution: str | None = None,
     metrics: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Adapter:
@@ -70,6 +83,8 @@ def pin(
         max_length=recipe.max_tokens,
         threshold=threshold,
         temperature=temperature,
+        rules=rules,
+        constitution=constitution,
         metrics=metrics,
         recipe=about,
     )
@@ -91,5 +106,15 @@ def rounded_up(threshold: float) -> float:
     return float(min(max(np.ceil(threshold * 10_000) / 10_000, 0.0001), 0.9999))
 
 
-def _scores(classifier: Classifier, examples: Sequence[Example]) -> list[float]:
-    return [score.toxic for score in classifier.score([example.text for example in examples])]
+def _rule_threshold(rule: str, examples: Sequence[Example], scores: Sequence[Score], neutral: Sequence[Score], false_positive_rate: float) -> float:
+    """The threshold of the best F1 among texts whose rules are known, raised until everyday text breaks the rule no more often than it may."""
+    best = best_f1_threshold([rule in (example.rules or ()) for example in examples], [score.rules.get(rule, 0.0) for score in scores])
+    return rounded_up(max(LEAST_PROBABILITY, best, threshold_for([score.rules.get(rule, 0.0) for score in neutral], false_positive_rate)))
+
+
+def _scores(classifier: Classifier, examples: Sequence[Example]) -> list[Score]:
+    return classifier.score([example.text for example in examples])
+
+
+def _toxic(scores: Sequence[Score]) -> list[float]:
+    return [score.toxic for score in scores]

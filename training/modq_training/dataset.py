@@ -1,7 +1,7 @@
 """Labelled texts: read, freed of copies, split and mixed, all of it the same at every run.
 
-A row is ``{"text", "label": 0 safe | 1 toxic}`` and optionally ``category`` and ``source``, as JSON lines
-(``.jsonl``), CSV with a header (``.csv``), or either of them gzipped.
+A row is ``{"text", "label": 0 safe | 1 toxic}`` and optionally ``category``, ``source`` and the other fields of
+``Example``, as JSON lines (``.jsonl``), CSV with a header (``.csv``), or either of them gzipped.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import csv
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import random
 import re
@@ -39,6 +40,14 @@ class Example:
     """The data set that it came from."""
     category: str = ""
     """The data set's own label."""
+    rules: tuple[str, ...] | None = None
+    """Ids of the rules that it breaks, none of a safe text; None where nobody said."""
+    template: str = ""
+    """Texts that were generated from the same template are siblings, and always on the same side of a split."""
+    pair: str = ""
+    """The same for two texts of which one breaks a rule and one barely does not."""
+    augmentation: str = ""
+    """The family of the disguise that it wears."""
     tempting: bool = False
     """Whether it is safe although it holds a word that mostly toxic texts hold; ``mark_tempting`` tells."""
 
@@ -79,13 +88,13 @@ def deduplicate(examples: Iterable[Example]) -> list[Example]:
 
 
 def split(examples: Iterable[Example], *, validation_share: float = 0.05) -> Split:
-    """Put each example on the side that its words' hash says.
+    """Put each example on the side that the hash of its words says, or of its template where it has one.
 
-    An example's side depends on nothing but its words, so it is the same in every run, whatever else is in the data.
+    An example's side depends on nothing else, so it is the same in every run, whatever else is in the data.
     """
     sides: tuple[list[Example], list[Example]] = ([], [])
     for example in examples:
-        sides[_fraction(words_of(example.text)) < validation_share].append(example)
+        sides[_fraction(example.template or words_of(example.text)) < validation_share].append(example)
     return Split(train=sides[0], validation=sides[1])
 
 
@@ -116,19 +125,24 @@ def draw(examples: Sequence[Example], mix: Mix, *, rows: int, seed: int) -> list
     Where one class runs out the other is cut down with it, so that the share holds.
     """
     chance = random.Random(f"draw {seed}")
-    classes: tuple[list[tuple[float, int]], list[tuple[float, int]]] = ([], [])
-    for index, example in enumerate(examples):
-        weight = mix.weight(example.source, example.category, tempting=example.tempting)
+    classes: tuple[list[tuple[float, Example]], list[tuple[float, Example]]] = ([], [])
+    for example in examples:
+        weight = mix.weight(example.source, example.category, example.label, tempting=example.tempting)
         key = chance.random()
         if weight > 0:
             # The largest of u^(1/w) are a weighted sample without replacement (Efraimidis and Spirakis, 2006).
-            classes[example.label].append((key ** (1 / weight), index))
-    safe, toxic = (sorted(keys, reverse=True) for keys in classes)
+            classes[example.label].append((key ** (1 / weight), example))
+    safe, toxic = ([example for _, example in sorted(keys, key=lambda one: one[0], reverse=True)] for keys in classes)
     rows = _affordable(rows, mix.toxic_share, len(safe), len(toxic))
     from_toxic = round(rows * mix.toxic_share)
-    chosen = [examples[index] for _, index in toxic[:from_toxic] + safe[: rows - from_toxic]]
+    chosen = _first(toxic, mix, from_toxic) + _first(safe, mix, rows - from_toxic)
     chance.shuffle(chosen)
     return chosen
+
+
+def relabel(examples: Iterable[Example], mix: Mix) -> list[Example]:
+    """The examples with the labels that the mix gives their categories, where it disagrees with their data set."""
+    return [replace(example, label=mix.label(example.source, example.category, example.label)) for example in examples]
 
 
 def normalise(text: str) -> str:
@@ -149,6 +163,17 @@ def digest(path: Path) -> str:
         while block := file.read(1 << 20):
             sha.update(block)
     return sha.hexdigest()
+
+
+def _first(ordered: Sequence[Example], mix: Mix, rows: int) -> list[Example]:
+    """The first ``rows``, so many of each source with a share of its own, and of the others what is left."""
+    first: list[Example] = []
+    for source, share in mix.shares.items():
+        of_source = (example for example in ordered if example.source == source)
+        first += itertools.islice(of_source, round(rows * share))
+    taken = set(map(id, first))
+    left = sorted((example for example in ordered if id(example) not in taken), key=lambda example: example.source in mix.shares)
+    return (first + left)[:rows]
 
 
 def _affordable(rows: int, toxic_share: float, safe: int, toxic: int) -> int:
@@ -182,4 +207,14 @@ def _example(row: Any, source: str, place: str) -> Example:
         raise InvalidDataset(f"{place} has no text, or no label 0 or 1.") from None
     if not isinstance(text, str) or label not in (0, 1):
         raise InvalidDataset(f"{place} has no text, or no label 0 or 1.")
-    return Example(text, label, source=row.get("source") or source, category=str(row.get("category") or ""))
+    category, template, pair, augmentation = (str(row.get(name) or "") for name in ("category", "template", "pair", "augmentation"))
+    rules = _rules(row.get("rules"), place)
+    return Example(text, label, row.get("source") or source, category, rules, template, pair, augmentation)
+
+
+def _rules(value: Any, place: str) -> tuple[str, ...] | None:
+    """A list of ids, or ids with spaces between as CSV has them; an empty cell of CSV says nothing."""
+    ids = value.split() or None if isinstance(value, str) else value
+    if ids is not None and not (isinstance(ids, list) and all(isinstance(id, str) for id in ids)):
+        raise InvalidDataset(f"{place} has rules that are no list of ids.")
+    return None if ids is None else tuple(ids)

@@ -1,10 +1,10 @@
-"""Evaluation: an adapter measured on labelled texts through the very classifier that the worker runs."""
+"""Evaluation: labelled texts judged by the very classifier that the worker runs, or by a rival, and what the scores are worth."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
@@ -14,12 +14,15 @@ from rich.progress import Progress
 from modq_training.dataset import Example, digest, draw, read_examples
 from modq_training.metrics import Measured, measure
 from modq_training.recipe import Mix
+from modq_worker.verdict import Score
 
 if TYPE_CHECKING:
     from modq_worker.classifier import Classifier
 
+Scorer = Callable[[Sequence[str]], Sequence[Score]]
+"""Scores of texts, in their order."""
 Judge = Callable[[Sequence[str]], Sequence[float]]
-"""Scores of texts, 0 to 1, in their order."""
+"""Probabilities of toxic alone, for whoever needs no more."""
 ROWS_AT_ONCE = 256
 
 
@@ -35,8 +38,18 @@ class DataSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Scored:
+    """A data set and what a classifier said of it."""
+
+    data_set: DataSet
+    scores: Sequence[Score]
+    """Of the data set's examples, in order."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What one judge reached on one data set."""
+    """What one classifier reached on one data set."""
 
     name: str
     sha256: str
@@ -57,6 +70,10 @@ class Summary:
     """Over the data sets without a toxic text."""
     false_positive_rate_rated: float | None
     """Over the data sets with both classes."""
+    recall_at_one_percent: float | None = None
+    """Over the data sets with both classes, at 1 % of each one's own safe texts."""
+    texts_per_second: float | None = None
+    """In this run, with whatever else the machine was doing."""
 
 
 def read_data_sets(paths: Iterable[Path], *, limit: int | None = None, seed: int = 0) -> list[DataSet]:
@@ -64,9 +81,14 @@ def read_data_sets(paths: Iterable[Path], *, limit: int | None = None, seed: int
     return [_data_set(path, limit, seed) for path in paths]
 
 
-def evaluate(judge: Judge, data_sets: Sequence[DataSet], threshold: float, *, progress: Progress | None = None) -> list[Result]:
-    """Measure ``judge`` on each data set."""
-    return [_result(judge, data_set, threshold, progress) for data_set in data_sets]
+def score_all(scorer: Scorer, data_sets: Sequence[DataSet], *, progress: Progress | None = None) -> list[Scored]:
+    """What ``scorer`` says of each data set."""
+    return [_scored(scorer, data_set, progress) for data_set in data_sets]
+
+
+def measure_all(scored: Sequence[Scored], threshold: float) -> list[Result]:
+    """How good that is, where a text is flagged from ``threshold`` on."""
+    return [_result(one, threshold) for one in scored]
 
 
 def worker_judge(classifier: Classifier) -> Judge:
@@ -74,14 +96,24 @@ def worker_judge(classifier: Classifier) -> Judge:
     return lambda texts: [score.toxic for score in classifier.score(texts)]
 
 
+def worker_scorer(classifier: Classifier) -> Scorer:
+    """The worker's classifier as one that tells the probability of every rule, however small; it does so from then on."""
+    telling_all = [replace(rule, threshold=1e-9) for rule in classifier.adapter.rules]
+    classifier.adapter = replace(classifier.adapter, rules=telling_all)
+    return classifier.score
+
+
 def summarise(results: Sequence[Result]) -> Summary:
     """The averages that fit in one line."""
     measured = [result.measured for result in results]
+    seconds = sum(result.seconds for result in results)
     return Summary(
         roc_auc=_mean(m.roc_auc for m in measured),
         recall=_mean(m.recall for m in measured),
         false_positive_rate_neutral=_mean(m.false_positive_rate for m in measured if not m.toxic),
         false_positive_rate_rated=_mean(m.false_positive_rate for m in measured if m.toxic),
+        recall_at_one_percent=_mean(m.recall_at_false_positive_rate.get("0.01") for m in measured),
+        texts_per_second=sum(m.n for m in measured) / seconds if seconds else None,
     )
 
 
@@ -94,18 +126,22 @@ def _data_set(path: Path, limit: int | None, seed: int) -> DataSet:
     return DataSet(path.name.split(".")[0], digest(path), len(examples), chosen)
 
 
-def _result(judge: Judge, data_set: DataSet, threshold: float, progress: Progress | None) -> Result:
+def _scored(scorer: Scorer, data_set: DataSet, progress: Progress | None) -> Scored:
     started = time.monotonic()
     task = progress.add_task(data_set.name, total=len(data_set.examples)) if progress else None
-    scores: list[float] = []
+    scores: list[Score] = []
     for start in range(0, len(data_set.examples), ROWS_AT_ONCE):
         rows = data_set.examples[start : start + ROWS_AT_ONCE]
-        scores += judge([row.text for row in rows])
+        scores += scorer([row.text for row in rows])
         if progress and task is not None:
             progress.update(task, completed=len(scores))
-    seconds = time.monotonic() - started
-    measured = measure([row.label for row in data_set.examples], scores, threshold)
-    return Result(data_set.name, data_set.sha256, data_set.rows, measured, round(seconds, 1))
+    return Scored(data_set, scores, time.monotonic() - started)
+
+
+def _result(scored: Scored, threshold: float) -> Result:
+    data_set = scored.data_set
+    measured = measure([row.label for row in data_set.examples], [score.toxic for score in scored.scores], threshold)
+    return Result(data_set.name, data_set.sha256, data_set.rows, measured, round(scored.seconds, 3))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -11,16 +11,17 @@ from sklearn.pipeline import make_pipeline, make_union
 
 from modq_training.calibration import NEUTRAL_ROWS, neutral_examples, rounded_up
 from modq_training.dataset import Split, draw
-from modq_training.evaluation import Judge
+from modq_training.evaluation import Scorer
 from modq_training.metrics import threshold_for
 from modq_training.recipe import Recipe
+from modq_worker.verdict import Score
 
 
-def train_baseline(recipe: Recipe, split: Split, *, seed: int, false_positive_rate: float) -> tuple[Judge, float]:
+def train_baseline(recipe: Recipe, split: Split, *, seed: int, false_positive_rate: float) -> tuple[Scorer, float]:
     """Fit TF-IDF logistic regression on what the recipe's first epoch sees, and choose its threshold as the adapter's is.
 
     Returns:
-        The judge and its threshold.
+        What scores texts, and its threshold.
     """
     rows = draw(split.train, recipe.mix, rows=recipe.mix.rows, seed=seed * 1000)
     model = make_pipeline(
@@ -32,8 +33,8 @@ def train_baseline(recipe: Recipe, split: Split, *, seed: int, false_positive_ra
     )
     model.fit([row.text for row in rows], [row.label for row in rows])
 
-    def judge(texts: Sequence[str]) -> Sequence[float]:
-        return [float(score) for score in model.predict_proba(list(texts))[:, 1]] if texts else []
+    def scorer(texts: Sequence[str]) -> Sequence[Score]:
+        return [Score(float(score)) for score in model.predict_proba(list(texts))[:, 1]] if texts else []
 
     neutral = neutral_examples(split.validation, recipe.mix, NEUTRAL_ROWS)
-    return judge, rounded_up(threshold_for(judge([row.text for row in neutral]), false_positive_rate))
+    return scorer, rounded_up(threshold_for([score.toxic for score in scorer([row.text for row in neutral])], false_positive_rate))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 Labels = np.ndarray[Any, np.dtype[np.int64]]
 Scores = np.ndarray[Any, np.dtype[np.float64]]
+Truths = np.ndarray[Any, np.dtype[np.bool_]]
 
 FALSE_POSITIVE_RATES = (0.005, 0.01, 0.05)
 RESAMPLES = 300
@@ -84,6 +85,25 @@ def threshold_for(safe_scores: Scores | Sequence[float], rate: float) -> float:
     return float(np.nextafter(scores[allowed], np.inf))
 
 
+def interval(hits: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson, 1927), which is no point even where nothing was hit."""
+    z = 1.959964
+    share, width = hits / n, 1 + z * z / n
+    middle = (share + z * z / (2 * n)) / width
+    reach = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / width
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def best_f1_threshold(positive: Sequence[bool], scores: Sequence[float]) -> float:
+    """The threshold of the largest F1, halfway to the next score below it; 0.5 where nothing is positive."""
+    if not any(positive):
+        return 0.5
+    y, s = np.asarray(positive, dtype=np.int64), np.asarray(scores, dtype=np.float64)
+    candidates = np.unique(s)[::-1]
+    best = int(np.argmax([_f1(y, s, threshold) for threshold in candidates]))
+    return float(candidates[best : best + 2].mean())
+
+
 def temperature_for(labels: Sequence[int], scores: Sequence[float]) -> float:
     """What to divide the scores' log-odds by, so that they are the likeliest probabilities of ``labels``.
 
@@ -105,11 +125,27 @@ def at_temperature(scores: Scores, temperature: float) -> Scores:
     return 1 / (1 + np.exp(-log_odds(scores) / temperature))
 
 
-def calibration_error(labels: Labels, scores: Scores, bins: int = 10) -> float:
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The texts whose scores lie in one tenth of the scale."""
+
+    n: int
+    score: float
+    """Their mean."""
+    toxic: float
+    """The share of them that is toxic: where scores are calibrated, the same."""
+
+
+def reliability(labels: Sequence[int] | Labels, scores: Sequence[float] | Scores, bins: int = 10) -> list[Bin]:
+    """The bins of equal width that hold any text, from the lowest scores on."""
+    y, s = np.asarray(labels, dtype=np.int64), np.asarray(scores, dtype=np.float64)
+    which = np.minimum((s * bins).astype(int), bins - 1)
+    return [Bin(int((which == b).sum()), float(s[which == b].mean()), float(y[which == b].mean())) for b in range(bins) if (which == b).any()]
+
+
+def calibration_error(labels: Sequence[int] | Labels, scores: Sequence[float] | Scores, bins: int = 10) -> float:
     """Expected calibration error in equal bins."""
-    which = np.minimum((scores * bins).astype(int), bins - 1)
-    gaps = [abs(labels[which == b].mean() - scores[which == b].mean()) * (which == b).mean() for b in range(bins) if (which == b).any()]
-    return float(sum(gaps))
+    return sum(abs(one.toxic - one.score) * one.n for one in reliability(labels, scores, bins)) / len(labels)
 
 
 def _recall(labels: Labels, scores: Scores, threshold: float) -> float:
@@ -125,23 +161,39 @@ def _f1(labels: Labels, scores: Scores, threshold: float) -> float:
     return float(2 * (flagged & (labels == 1)).sum() / (flagged.sum() + (labels == 1).sum()))
 
 
-def _roc_auc(labels: Labels, scores: Scores, threshold: float) -> float:
-    return float(roc_auc_score(labels, scores))
-
-
 def _intervals(labels: Labels, scores: Scores, threshold: float, seed: int) -> dict[str, tuple[float, float]]:
     """Resampled within each class, so that no resample lacks one."""
-    safe, toxic = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
-    wanted: dict[str, Callable[[Labels, Scores, float], float]] = {}
-    if len(safe):
-        wanted["false_positive_rate"] = _false_positive_rate
-    if len(toxic):
-        wanted["recall"] = _recall
-    if len(safe) and len(toxic):
-        wanted |= {"f1": _f1, "roc_auc": _roc_auc}
+    # Sorted once: a resample is how often each text is in it, and needs no sorting of its own.
+    order = np.argsort(scores, kind="stable")
+    toxic, flagged = labels[order] == 1, scores[order] >= threshold
+    ties = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
     chance = np.random.default_rng(seed)
-    samples = [np.concatenate([chance.choice(part, len(part)) for part in (safe, toxic) if len(part)]) for _ in range(RESAMPLES)]
-    return {name: _middle([metric(labels[sample], scores[sample], threshold) for sample in samples]) for name, metric in wanted.items()}
+    found: dict[str, list[float]] = {}
+    for _ in range(RESAMPLES):
+        times = np.zeros(len(labels))
+        for rows in (np.flatnonzero(~toxic), np.flatnonzero(toxic)):
+            if len(rows):
+                times[rows] = np.bincount(chance.integers(0, len(rows), len(rows)), minlength=len(rows))
+        for name, value in _of_resample(times, toxic, flagged, ties).items():
+            found.setdefault(name, []).append(value)
+    return {name: _middle(values) for name, values in found.items()}
+
+
+def _of_resample(times: Scores, toxic: Truths, flagged: Truths, ties: Labels) -> dict[str, float]:
+    """The figures of a resample that holds the text of rank r ``times[r]`` times; equal scores begin at each of ``ties``."""
+    of_toxic, of_safe = times * toxic, times * ~toxic
+    hits, alarms = float(of_toxic[flagged].sum()), float(of_safe[flagged].sum())
+    figures = {}
+    if not toxic.all():
+        figures["false_positive_rate"] = alarms / float(of_safe.sum())
+    if toxic.any():
+        figures["recall"] = hits / float(of_toxic.sum())
+    if len(figures) == 2:
+        figures["f1"] = 2 * hits / (hits + alarms + float(of_toxic.sum()))
+        # How many safe texts lie below each toxic one, of those with the same score the half.
+        t, s = np.add.reduceat(of_toxic, ties), np.add.reduceat(of_safe, ties)
+        figures["roc_auc"] = float((t * (np.cumsum(s) - s / 2)).sum() / (of_toxic.sum() * of_safe.sum()))
+    return figures
 
 
 def _middle(values: Sequence[float]) -> tuple[float, float]:

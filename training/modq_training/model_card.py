@@ -39,7 +39,7 @@ def render_card(folder: Path) -> str:
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701  Markdown, not HTML; every value is the project's own.
     )
-    environment.filters |= {"figure": figure, "percent": percent, "between": between}
+    environment.filters |= {"figure": figure, "percent": percent, "between": between, "megabytes": megabytes, "row": row}
     return environment.get_template(TEMPLATE).render(
         adapter=load_adapter(folder),
         run=read_measured(folder, RUN),
@@ -77,9 +77,21 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{value * 100:.1f} %"
 
 
-def between(interval: Sequence[float] | Undefined) -> str:
+def row(one: Mapping[str, Any]) -> str:
+    """A slice as a row of a table."""
+    cells = (one["name"], one["toxic"], one["safe"], figure(one["roc_auc"]))
+    shares = (f"{figure(one[name])}{between(one[f'{name}_interval'])}" for name in ("recall", "false_positive_rate"))
+    return "| " + " | ".join(map(str, (*cells, *shares))) + " |"
+
+
+def megabytes(count: int | None) -> str:
+    """Bytes as megabytes, ``–`` where nothing is downloaded."""
+    return "–" if count is None else f"{count / 1e6:,.1f}"
+
+
+def between(interval: Sequence[float] | Undefined | None) -> str:
     """An interval as `` (low–high)``, nothing where there is none."""
-    return "" if isinstance(interval, Undefined) else f" ({interval[0]:.3f}–{interval[1]:.3f})"
+    return "" if interval is None or isinstance(interval, Undefined) else f" ({interval[0]:.3f}–{interval[1]:.3f})"
 
 
 def _rounded(value: Any) -> Any:

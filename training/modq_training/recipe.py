@@ -15,6 +15,9 @@ class InvalidRecipe(ModqError):
     """The recipe does not exist, or has a field that is missing, unknown or of the wrong type."""
 
 
+LABELS = ("safe", "toxic")
+
+
 @dataclass(frozen=True, slots=True)
 class Mix:
     """Which rows an epoch sees; the comments of ``recipe.toml`` say what the fields mean."""
@@ -22,16 +25,23 @@ class Mix:
     rows: int
     toxic_share: float
     weights: Mapping[str, float] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
     neutral: tuple[str, ...] = ()
     """Sources of everyday safe text, on whose validation part the threshold is chosen."""
 
     tempting: float = 1.0
     """How much more readily the neutral sources' safe texts are drawn that hold a word typical of toxic ones."""
 
-    def weight(self, source: str, category: str, *, tempting: bool = False) -> float:
-        """How readily a row is drawn: its category's weight, else its source's, else 1."""
-        weight = self.weights.get(f"{source}:{category}", self.weights.get(source, 1.0))
+    def weight(self, source: str, category: str, label: int, *, tempting: bool = False) -> float:
+        """How readily a row is drawn: its category's weight, else its source's for that label, else its source's, else 1."""
+        names = (f"{source}:{category}", f"{source}:{LABELS[label]}", source)
+        weight = next((self.weights[name] for name in names if name in self.weights), 1.0)
         return weight * self.tempting if tempting and source in self.neutral else weight
+
+    def label(self, source: str, category: str, label: int) -> int:
+        """The label that a row is trained with: 0 safe, 1 toxic."""
+        return self.labels.get(f"{source}:{category}", label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,10 @@ class Recipe:
     """Of the base's weights. None: the run pins whatever it finds."""
     registry_package: str | None = None
     """A package of the Python index that holds the base's weights."""
+    rule_loss: float = 0.3
+    """What the loss of the rules counts for, next to that of safe and toxic; texts whose rules nobody knows have none."""
+    base_dropout: float | None = None
+    """Dropout of the base model itself; None: what its own configuration says."""
     disguised_share: float = 0.0
     """Share of the rows that are shown in disguise: leetspeak, spaced letters, capitals."""
     validation_share: float = 0.05

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -25,6 +25,8 @@ FORMAT_VERSION: Final = 1
 PIN: Final = "adapter.json"
 WEIGHTS: Final = "adapter_model.safetensors"
 CONFIG: Final = "adapter_config.json"
+RULES: Final = "rules.safetensors"
+"""The second head, of one row per rule: ``weight`` and, where the first head has one, ``bias``."""
 LABELS: Final = {"0": "safe", "1": "toxic"}
 
 _PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
@@ -36,6 +38,9 @@ _HEADS: Final = re.compile(r"\b(score|classifier|classification_head)\b")
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Severity = Literal["low", "medium", "high", "critical"]
+SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
+"""From the least on."""
 
 
 class AdapterRefused(ModqError):
@@ -56,6 +61,16 @@ class Base:
     """The package of the Python index that holds the same weights, for machines without a hub."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of the constitution, as the adapter's second head knows it."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    severity: Severity
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Probability from which a text breaks the rule."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pin:
     """The content of ``adapter.json``."""
@@ -74,8 +89,10 @@ class _Pin:
     """Score from which a text is toxic, unless the site's policy says otherwise."""
     calibration: dict[str, Annotated[float, Field(gt=0, le=1000)]] = field(default_factory=lambda: {"temperature": 1.0})
     """``temperature``: what the difference of the two logits is divided by before it becomes a probability."""
-    rules: list[str] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=list)
+    """The rows of ``rules.safetensors``, in order; none where the adapter tells toxic from safe only."""
     constitution: Sha256 | None = None
+    """SHA-256 of the constitution whose rules these are."""
     metrics: dict[str, Any] = field(default_factory=dict)
     created: str
     """When it was pinned, RFC 3339."""
@@ -132,7 +149,7 @@ def pin_adapter(
     max_length: int = 256,
     threshold: float = 0.5,
     temperature: float = 1.0,
-    rules: list[str] | None = None,
+    rules: Sequence[Rule] = (),
     constitution: str | None = None,
     metrics: Mapping[str, Any] | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -155,7 +172,7 @@ def pin_adapter(
         "max_length": max_length,
         "threshold": threshold,
         "calibration": {"temperature": temperature},
-        "rules": list(rules or ()),
+        "rules": [asdict(rule) for rule in rules],
         "constitution": constitution,
         "metrics": dict(metrics or {}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -216,6 +233,8 @@ def _parse(folder: Path, raw: bytes) -> _Pin:
         raise AdapterRefused(f"{folder / PIN}: the labels must be 0 = safe and 1 = toxic.")
     if not {CONFIG, WEIGHTS} <= pin.files.keys():
         raise AdapterRefused(f"{folder / PIN} must pin {CONFIG} and {WEIGHTS}.")
+    if bool(pin.rules) != (RULES in pin.files):
+        raise AdapterRefused(f"{folder / PIN} must either name rules and pin {RULES}, or do neither.")
     return pin
 
 

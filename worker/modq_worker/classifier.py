@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 import torch
 
 from modq.post import MAX_TEXT_CHARS
-from modq_worker.adapter import Adapter, load_adapter, shipped_adapter
+from modq_worker.adapter import SEVERITIES, Adapter, Severity, load_adapter, shipped_adapter
 from modq_worker.backbone import find_backbone
 from modq_worker.engine import Engine
 from modq_worker.hardware import Device, Dtype, choose_device, choose_dtype
@@ -92,18 +92,29 @@ class Classifier:
     def _judge(self, readings: Sequence[str], after_pass: Callable[[], None]) -> dict[str, Score]:
         """The score of each reading: that of its most toxic window."""
         tokenised = self.tokens.read(readings)
-        probabilities = iter(self._probabilities([window for reading in tokenised for window in reading.windows], after_pass))
-        scores = [_worst([Score(next(probabilities)) for _ in reading.windows], cut=reading.truncated) for reading in tokenised]
-        return dict(zip(readings, scores, strict=True))
+        scores = iter(self._score_windows([window for reading in tokenised for window in reading.windows], after_pass))
+        worst = [_worst([next(scores) for _ in reading.windows], cut=reading.truncated) for reading in tokenised]
+        return dict(zip(readings, worst, strict=True))
 
-    def _probabilities(self, windows: Sequence[Window], after_pass: Callable[[], None]) -> list[float]:
+    def _score_windows(self, windows: Sequence[Window], after_pass: Callable[[], None]) -> list[Score]:
         logits = self.engine.logits(windows, after_pass).double()
-        margins = (logits[:, 1] - logits[:, 0]) / self.adapter.temperature
-        probabilities: list[float] = torch.sigmoid(margins).tolist()
-        return probabilities
+        margins = (logits[:, 1:2] - logits[:, 0:1]) / self.adapter.temperature
+        return [self._score(*probabilities) for probabilities in torch.sigmoid(torch.cat([margins, logits[:, 2:]], dim=1)).tolist()]
+
+    def _score(self, toxic: float, *of_rules: float) -> Score:
+        broken = {rule: round(share, 6) for rule, share in zip(self.adapter.rules, of_rules, strict=True) if share >= rule.threshold}
+        return Score(toxic, rules={rule.id: share for rule, share in broken.items()}, severity=_gravest(rule.severity for rule in broken))
 
 
 def _worst(scores: Sequence[Score], *, cut: bool) -> Score:
     # A broken model's NaN must come out, not lose every comparison.
     toxic = max(scores, key=lambda score: math.inf if math.isnan(score.toxic) else score.toxic).toxic
-    return Score(toxic, truncated=cut or any(score.truncated for score in scores))
+    rules: dict[str, float] = {}
+    for score in scores:
+        rules |= {rule: share for rule, share in score.rules.items() if share > rules.get(rule, 0.0)}
+    truncated = cut or any(score.truncated for score in scores)
+    return Score(toxic, truncated, rules, _gravest(score.severity for score in scores))
+
+
+def _gravest(severities: Iterable[Severity | None]) -> Severity | None:
+    return max((severity for severity in severities if severity is not None), key=SEVERITIES.index, default=None)

@@ -1,4 +1,4 @@
-"""The forward passes: many windows of token ids in, two logits for each out."""
+"""The forward passes: many windows of token ids in, the logits of each out."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ class Forward(Protocol):
     def pads(self) -> bool:
         """Whether every window of a pass costs as much as the longest."""
 
+    @property
+    def outputs(self) -> int:
+        """Logits of a window: of safe and toxic, then of each rule."""
+
     def __call__(self, windows: Sequence[Window]) -> torch.Tensor:
-        """The logits of each window, in order: float32 on the CPU, shape ``(len(windows), 2)``."""
+        """The logits of each window, in order: float32 on the CPU, shape ``(len(windows), outputs)``."""
 
 
 def plan(lengths: Sequence[int], budget: int, *, pads: bool) -> list[list[int]]:
@@ -62,11 +66,11 @@ class Engine:
         self.budget = min(self.budget, max(128, int(256 * seconds / fastest)))
 
     def logits(self, windows: Sequence[Window], after_pass: Callable[[], None]) -> torch.Tensor:
-        """The logits of each window, in order: float32 on the CPU, shape ``(len(windows), 2)``.
+        """The logits of each window, in order: float32 on the CPU, shape ``(len(windows), forward.outputs)``.
 
         Calls ``after_pass`` after every pass; what it raises ends the work.
         """
-        logits = torch.empty(len(windows), 2)
+        logits = torch.empty(len(windows), self.forward.outputs)
         passes = deque(plan([len(window) for window in windows], self.budget, pads=self.forward.pads))
         while passes:
             positions = passes.popleft()

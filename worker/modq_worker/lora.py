@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from modq_worker.adapter import WEIGHTS, Adapter, AdapterRefused, tensor_names
+from modq_worker.adapter import RULES, WEIGHTS, Adapter, AdapterRefused, tensor_names
 
 
 def load_tokenizer(adapter: Adapter, base: Path) -> Any:
@@ -25,6 +26,8 @@ def load_tokenizer(adapter: Adapter, base: Path) -> Any:
 
 def load_model(adapter: Adapter, base: Path, *, pad: int, device: torch.device, dtype: torch.dtype) -> Any:
     """The base model with its classification head and the adapter merged in: no slower than the base model alone.
+
+    Its logits are those of safe and toxic, then one for each of the adapter's rules; ``config.num_labels`` is their number.
 
     Raises:
         AdapterRefused: the adapter does not fit the base model, or leaves some weight of it random.
@@ -51,9 +54,46 @@ def load_model(adapter: Adapter, base: Path, *, pad: int, device: torch.device, 
             warnings.filterwarnings("error", message=".*missing adapter keys.*")
             model = PeftModel.from_pretrained(model, adapter.folder, is_trainable=False)
             model = model.merge_and_unload(safe_merge=True)
+            if adapter.rules:
+                add_rules(model, adapter)
         except (ValueError, RuntimeError, KeyError, OSError, Warning) as error:
             raise AdapterRefused(f"{adapter.folder} does not fit its base model {adapter.base.name}: {_first_line(error)}") from error
     return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+
+
+def add_rules(model: Any, adapter: Adapter) -> None:
+    """Let ``model`` give a logit for each of the adapter's rules behind the two that it gives, in the same pass.
+
+    Raises:
+        ValueError: the second head does not fit the first, or is not of one row per rule.
+    """
+    rows = load_file(adapter.folder / RULES)
+    if rows["weight"].shape[0] != len(adapter.rules):
+        raise ValueError(f"{RULES} has {rows['weight'].shape[0]} rows for {len(adapter.rules)} rules")
+    widen_head(model, rows["weight"], rows.get("bias"))
+    model.config.id2label = {**model.config.id2label, **{number: rule.id for number, rule in enumerate(adapter.rules, len(adapter.labels))}}
+
+
+def widen_head(model: torch.nn.Module, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.nn.Linear:
+    """Put rows below those of the one linear layer in ``model`` that has two outputs; returns the layer that replaces it.
+
+    Raises:
+        ValueError: there is no such layer, or the rows are of another form.
+    """
+    heads = [(name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module.out_features == 2]
+    if len(heads) != 1:
+        raise ValueError(f"it has {len(heads)} layers of two outputs, and not one")
+    [(name, head)] = heads
+    if weight.shape[1] != head.in_features or (bias is None) != (head.bias is None):
+        raise ValueError("the rows for the rules are of another form than the head")
+    wide = torch.nn.Linear(head.in_features, 2 + len(weight), bias=bias is not None, dtype=head.weight.dtype, device=head.weight.device)
+    with torch.no_grad():
+        wide.weight.copy_(torch.cat([head.weight, weight.to(head.weight)]))
+        if bias is not None:
+            wide.bias.copy_(torch.cat([head.bias, bias.to(head.bias)]))
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, wide)
+    return wide
 
 
 def save_as_safetensors(gguf: Path, folder: Path) -> None:

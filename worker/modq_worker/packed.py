@@ -58,6 +58,7 @@ class PackedModel:
 
     def __init__(self, model: Any, *, pad: int) -> None:
         self.model = model
+        self.outputs: int = model.config.num_labels
         self._pad = pad
         self._encoder = model.config.model_type in ENCODERS
         self._row: Row
@@ -71,7 +72,7 @@ class PackedModel:
 
     @torch.inference_mode()
     def __call__(self, windows: Sequence[Window]) -> torch.Tensor:
-        """The logits of each window, in order; float32 on the CPU, shape ``(len(windows), 2)``.
+        """The logits of each window, in order; float32 on the CPU, shape ``(len(windows), outputs)``.
 
         Quickest where windows of one length follow each other, as ``plan`` has them.
         """

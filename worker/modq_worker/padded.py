@@ -18,11 +18,12 @@ class PaddedModel:
 
     def __init__(self, model: Any, *, pad: int) -> None:
         self.model = model
+        self.outputs: int = model.config.num_labels
         self._pad = pad
 
     @torch.inference_mode()
     def __call__(self, windows: Sequence[Window]) -> torch.Tensor:
-        """The logits of each window, in order; float32 on the CPU, shape ``(len(windows), 2)``."""
+        """The logits of each window, in order; float32 on the CPU, shape ``(len(windows), outputs)``."""
         # On the right: a decoder is then read at its last real token, which it finds by the padding token.
         width = max(len(window) for window in windows)
         ids = torch.tensor([(*window, *[self._pad] * (width - len(window))) for window in windows])

@@ -113,7 +113,7 @@ def clear(redis: Redis) -> None:
 def _score(value: bytes | None) -> Score | None:
     """What is remembered; None for what this version of modq did not write."""
     try:
-        toxic, truncated, rules = json.loads(value or b"")
-        return Score(toxic, truncated, rules) if 0 <= toxic <= 1 else None
+        toxic, truncated, rules, severity = json.loads(value or b"")
+        return Score(toxic, truncated, rules, severity) if 0 <= toxic <= 1 else None
     except (ValueError, TypeError):
         return None

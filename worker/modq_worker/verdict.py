@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from modq.post import Lane, Post
+from modq_worker.adapter import Severity
 from modq_worker.policy import Policy
 
 Label = Literal["safe", "toxic"]
@@ -24,7 +25,9 @@ class Score:
     truncated: bool = False
     """Whether the text had more windows than were judged."""
     rules: Mapping[str, float] = field(default_factory=dict)
-    """Probability per rule of the constitution, for adapters that tell them apart."""
+    """Probability of each rule of the constitution that the text breaks, for adapters that tell them apart."""
+    severity: Severity | None = None
+    """Of the gravest of these rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,15 @@ def decide(post: Post, score: Score, policy: Policy, *, adapter: str, lane: Lane
     Raises:
         ValueError: the score is no probability, which a broken model gives (NaN).
     """
+    label = label_of(score, policy)
     return Verdict(
         post=post,
         key=post.key,
         lane=lane,
-        label=label_of(score, policy),
+        label=label,
         score=score.toxic,
-        rules=score.rules,
+        # What is safe breaks no rule, however near it came.
+        rules=score.rules if label == "toxic" else {},
         truncated=score.truncated,
         adapter=adapter,
         policy=policy.name,

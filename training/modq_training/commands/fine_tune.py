@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder for the adapter")
     parser.add_argument("--recipe", default="minilm", help="which recipe (default: minilm)")
     parser.add_argument("--recipes", type=Path, metavar="FILE", help="a recipe.toml of your own")
+    parser.add_argument("--constitution", type=Path, metavar="FILE", help="whose rules the data names (default: the one that comes with modq)")
     parser.add_argument("--backbone", type=Path, metavar="FOLDER", help="local folder of the base model")
     parser.add_argument("--revision", help="commit of the base model on its hub, where the recipe pins none")
     parser.add_argument("--seed", type=int, default=0, help="decides every draw (default: 0)")
@@ -41,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.data,
         arguments.output,
         backbone=arguments.backbone,
+        constitution=arguments.constitution,
         seed=arguments.seed,
         epochs=arguments.epochs,
         max_steps=arguments.max_steps,

@@ -109,7 +109,8 @@ class _Judge:
 
     def _told(self, score: Score) -> dict[str, Any]:
         label = label_of(score, self.policy)
-        return {"score": score.toxic, "label": label, "truncated": score.truncated, "adapter": self.classifier.adapter.id}
+        told = {"score": score.toxic, "label": label, "truncated": score.truncated, "adapter": self.classifier.adapter.id}
+        return told | ({"rules": dict(score.rules), "severity": score.severity} if label == "toxic" and score.rules else {})
 
 
 def _judge_text(judge: _Judge, post: Post, *, as_json: bool) -> int:
@@ -119,6 +120,8 @@ def _judge_text(judge: _Judge, post: Post, *, as_json: bool) -> int:
     else:
         note = "  (too long: judged in samples)" if told["truncated"] else ""
         print(f"{told['label']}  {told['score']:.4f}{note}")
+        for rule, share in sorted(told.get("rules", {}).items(), key=lambda item: -item[1]):
+            print(f"  breaks {rule}  {share:.4f}")
         print(f"threshold {judge.policy.threshold:.4g}, adapter {told['adapter']}", file=sys.stderr)
     return 0
 

@@ -1,0 +1,19 @@
+"""What the policy makes of a score, without a model: a safe verdict breaks no rule, however near the text came."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from modq.post import Post
+from modq_worker.policy import Policy
+from modq_worker.verdict import Score, Verdict, decide
+
+
+def verdict(toxic: float) -> Verdict:
+    score = Score(toxic, rules={"insult": 0.7}, severity="low")
+    return decide(Post(id="1", text="x"), score, Policy(0.6), adapter="a@1", lane="live", published_at=datetime.now(UTC))
+
+
+def test_a_toxic_verdict_says_which_rules_are_broken_and_a_safe_one_none() -> None:
+    assert (verdict(0.9).label, verdict(0.9).rules) == ("toxic", {"insult": 0.7})
+    assert (verdict(0.5).label, verdict(0.5).rules) == ("safe", {})
