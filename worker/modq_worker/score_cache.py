@@ -79,7 +79,7 @@ class CachingJudge:
         return {digest: score for digest, score in found.items() if score is not None}
 
     def _remember(self, judged: Mapping[bytes, Score]) -> None:
-        values = {digest: json.dumps([score.toxic, score.truncated, dict(score.rules)]) for digest, score in judged.items() if 0 <= score.toxic <= 1}
+        values = {digest: json.dumps([score.toxic, score.truncated, dict(score.rules), score.severity]) for digest, score in judged.items() if 0 <= score.toxic <= 1}
         if not values or self._resting():
             return
         try:
