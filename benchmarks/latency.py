@@ -1,7 +1,7 @@
 """How long a live post waits: python benchmarks/latency.py, from the call that publishes it to its acknowledgement, after the commit.
 
 Posts come at random, 50 a second on average, to one real worker with the default model: once with nothing else to do, and
-once while it drains a backlog. Measure it on a machine that is otherwise idle: the load that it found is told with the figures.
+once while it drains a backlog. Measure it on a machine that is otherwise idle: the load that it found is written with the figures.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--backlog", type=int, default=BACKLOG_POSTS, help="posts that wait in the other lane (default: %(default)s)")
     chosen = parser.parse_args()
     posts, rate, backlog = (SMOKE_POSTS, SMOKE_RATE, 5_000) if chosen.smoke else (LIVE_POSTS, RATE, chosen.backlog)
-    load = os.getloadavg()[0]
+    load_before = os.getloadavg()[0]
     with Stand() as stand:
         stand.start_modq(quiet=chosen.smoke)
         bench = Bench(stand)
@@ -45,7 +45,7 @@ def main() -> None:
             busy.append(bench.waits(posts, rate))
             bench.clear()
         stand.wait_until_drained()
-    report("latency", findings(idle, busy, backlog), chosen, load_before=load, backlog=backlog, posts_per_second=rate)
+    report("latency", findings(idle, busy, backlog), chosen, load_before=load_before, backlog=backlog, posts_per_second=rate)
 
 
 def findings(idle: list[list[float]], busy: list[list[float]], backlog: int) -> list[Finding]:
@@ -53,8 +53,8 @@ def findings(idle: list[list[float]], busy: list[list[float]], backlog: int) -> 
     found = []
     for name, centile in (("p50", 50), ("p99", 99)):
         alone, beside = ([percentile(waits, centile) for waits in each] for each in (idle, busy))
-        found.append(Finding(f"{name}, nothing else to do", "ms", Spread.of(alone)))
-        found.append(Finding(f"{name}, beside a backlog of {backlog:,}", "ms", Spread.of(beside)))
+        found.append(Finding(f"live latency {name}, nothing else to do", "ms", Spread.of(alone), headline=True))
+        found.append(Finding(f"live latency {name}, beside a backlog of {backlog:,}", "ms", Spread.of(beside), headline=True))
         found.append(Finding(f"{name}, beside a backlog against without", "times", Spread.of([b / a for a, b in zip(alone, beside, strict=True)])))
     return found
 

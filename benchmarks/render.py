@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if something is out of date")
     chosen = parser.parse_args()
     results = [json.loads(file.read_text()) for file in sorted(chosen.results.glob("*.json"))]
+    if any(result.get("smoke") for result in results):
+        sys.exit("a smoke run measures nothing: take its file away, or run the benchmark without --smoke")
     if not results:
         sys.exit(f"there is no result in {chosen.results}; run a benchmark with --json first")
     wanted = {chosen.readme: put_between(chosen.readme.read_text(), table(results)), chosen.results / "times.svg": plot(compared(results))}
@@ -51,10 +53,10 @@ def put_between(page: str, content: str) -> str:
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """One row for each finding, its benchmark's command beside it."""
+    """One row for each finding of note, its benchmark's command beside it."""
     lines = ["| what | measured | the yardstick | times (spread) | by |", "| --- | --: | --: | --: | --- |"]
     for result in results:
-        for finding in result["findings"]:
+        for finding in headlines(result):
             against = [f"{number(finding['yardstick']['median'])}" if finding.get("yardstick") else "", spread(finding.get("times"))]
             measured = f"{number(finding['ours']['median'])} {finding['unit']}"
             lines.append(f"| {finding['what']} | {measured} | {against[0]} | {against[1]} | `benchmarks/{result['benchmark']}.py` |")
@@ -83,7 +85,12 @@ def spread(times: Mapping[str, float] | None) -> str:
 
 def compared(results: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """The findings that have a yardstick."""
-    return [finding for result in results for finding in result["findings"] if finding.get("times")]
+    return [finding for result in results for finding in headlines(result) if finding.get("times")]
+
+
+def headlines(result: Mapping[str, Any]) -> list[Finding]:
+    """What has a yardstick, or was marked by its benchmark."""
+    return [finding for finding in result.get("findings", []) if finding.get("times") or finding.get("headline")]
 
 
 # The plot

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,6 +23,8 @@ class Finding:
     yardstick: Spread | None = None
     times: Spread | None = None
     """Ours against the yardstick, round against round: how many times better."""
+    headline: bool = False
+    """Whether the README tells it; it tells whatever has a yardstick."""
 
 
 def options(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
@@ -48,6 +51,8 @@ def _facts(name: str, findings: Sequence[Finding], chosen: argparse.Namespace, m
         "benchmark": name,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(),
+        # Of the last 15 minutes: what else the machine did, which changes times far more than ratios of CPU.
+        "load": os.getloadavg()[2],
         "rounds": chosen.rounds,
         "smoke": chosen.smoke,
         "findings": [{field.name: getattr(finding, field.name) for field in fields(Finding)} for finding in findings],

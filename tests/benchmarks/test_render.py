@@ -19,8 +19,15 @@ RESULT = {
     "rounds": 5,
     "smoke": False,
     "findings": [
-        {"what": "pipeline <all>", "unit": "posts a second", "ours": {"median": 28214.0, "min": 1, "max": 2}, "yardstick": {"median": 318.2}, "times": SPREAD},
-        {"what": "worker", "unit": "µs", "ours": {"median": 35.52, "min": 1, "max": 2}, "yardstick": None, "times": None},
+        {
+            "what": "pipeline <all>",
+            "unit": "posts a second",
+            "ours": {"median": 28214.0, "min": 1, "max": 2},
+            "yardstick": {"median": 318.2},
+            "times": SPREAD,
+        },
+        {"what": "worker", "unit": "µs", "ours": {"median": 35.52, "min": 1, "max": 2}, "yardstick": None, "times": None, "headline": True},
+        {"what": "Valkey", "unit": "µs", "ours": {"median": 9.9, "min": 1, "max": 2}, "yardstick": None, "times": None, "headline": False},
     ],
 }
 
@@ -38,7 +45,7 @@ def render(readme: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
 
-def test_the_table_has_a_row_for_each_finding_and_leaves_the_page_around_it_alone(readme: Path) -> None:
+def test_the_table_has_a_row_for_each_finding_of_note_and_leaves_the_page_around_it_alone(readme: Path) -> None:
     assert render(readme).returncode == 0
     page = readme.read_text()
     assert page.startswith("before\n")
@@ -46,6 +53,7 @@ def test_the_table_has_a_row_for_each_finding_and_leaves_the_page_around_it_alon
     assert "| pipeline <all> | 28,200 posts a second | 318 | **86.7** (81.8 to 91.1) | `benchmarks/pipeline.py` |" in page
     assert "| worker | 35.5 µs |  |  | `benchmarks/pipeline.py` |" in page
     assert "A CPU, 2 cores, avx2" in page
+    assert "Valkey" not in page
     assert "old" not in page
 
 
@@ -63,6 +71,13 @@ def test_checking_writes_nothing_and_tells_whether_the_page_is_old(readme: Path)
     assert readme.read_text() == before
     render(readme)
     assert render(readme, "--check").returncode == 0
+
+
+def test_a_smoke_run_is_no_result(readme: Path) -> None:
+    (readme.parent / "store.json").write_text(json.dumps(RESULT | {"smoke": True}))
+    before = readme.read_text()
+    assert "measures nothing" in render(readme).stderr
+    assert readme.read_text() == before
 
 
 def test_a_page_without_the_marks_is_left_as_it_is(readme: Path) -> None:
