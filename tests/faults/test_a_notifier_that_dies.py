@@ -1,0 +1,31 @@
+"""The notifier is killed; every toxic verdict is told all the same, under one webhook id."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from tests.faults.harmful_notifier import DEATHS
+from tests.faults.targets import AFTER_A_WORKER_DIED, POSTS, RATE
+
+pytestmark = [pytest.mark.faults, pytest.mark.faults_long]
+
+
+def test_the_notifier_is_killed_between_the_post_and_its_record(make_world, balance) -> None:
+    with make_world(fault_at="after_post") as world:
+        world.produce(POSTS, RATE).wait()
+        balance(world, fault=f"kill -9 of the notifier between a POST and its record, {DEATHS} times", within=AFTER_A_WORKER_DIED)
+        assert world.restarts["notifier"] == DEATHS
+        # To hear of it twice is what at least once means; what was in flight when it died was heard, and is sent again.
+        assert sum(times > 1 for times in world.site.heard.values()) >= DEATHS
+
+
+def test_the_notifier_is_killed_at_any_time(make_world, balance) -> None:
+    with make_world() as world:
+        producer = world.produce(POSTS, RATE)
+        for _ in range(5):
+            time.sleep(1.5)
+            world.signal("notifier", signal.SIGKILL)
+        producer.wait()
+        balance(world, fault="kill -9 of the notifier, five times", within=AFTER_A_WORKER_DIED)
