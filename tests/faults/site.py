@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ class Site:
     secret: str = field(default_factory=new_secret)
     tolerance: int = 300
     """Seconds that its clock and the notifier's may differ."""
+    seconds: float = 0.0
+    """How long it takes over an answer."""
     heard: Counter[str] = field(default_factory=Counter)
     """How often each webhook id came."""
     ids_of_post: dict[str, set[str]] = field(default_factory=dict)
@@ -32,6 +35,7 @@ class Site:
                 flag = open_flag(site.secret, dict(self.headers), body, tolerance=site.tolerance)
                 site.heard[self.headers["webhook-id"]] += 1
                 site.ids_of_post.setdefault(flag.post_id, set()).add(self.headers["webhook-id"])
+                time.sleep(site.seconds)
                 self.send_response(204)
                 self.end_headers()
 

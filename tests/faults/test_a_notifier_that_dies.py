@@ -17,15 +17,19 @@ def test_the_notifier_is_killed_between_the_post_and_its_record(make_world, bala
         world.produce(POSTS, RATE).wait()
         balance(world, fault=f"kill -9 of the notifier between a POST and its record, {DEATHS} times", within=AFTER_A_WORKER_DIED)
         assert world.restarts["notifier"] == DEATHS
-        # To hear of it twice is what at least once means; what was in flight when it died was heard, and is sent again.
+        # At least once: what was in flight when it died was heard, and is sent again.
+        # Seen to fail when a delivery is recorded before it is sent: it is not.
         assert sum(times > 1 for times in world.site.heard.values()) >= DEATHS
 
 
 def test_the_notifier_is_killed_at_any_time(make_world, balance) -> None:
     with make_world() as world:
+        # So slow that there is always something in flight.
+        world.site.seconds = 0.1
         producer = world.produce(POSTS, RATE)
         for _ in range(5):
             time.sleep(1.5)
             world.signal("notifier", signal.SIGKILL)
         producer.wait()
+        # Seen to fail when leases do not end: what was in flight stays pending.
         balance(world, fault="kill -9 of the notifier, five times", within=AFTER_A_WORKER_DIED)

@@ -15,7 +15,7 @@ from tests.faults.world import World
 
 from modq import Post
 
-pytestmark = [pytest.mark.faults, pytest.mark.faults_long]
+pytestmark = [pytest.mark.faults, pytest.mark.faults_long, pytest.mark.timeout(600)]
 
 
 def test_a_random_mix_of_everything(make_world, balance, seed: int) -> None:

@@ -48,7 +48,7 @@ def test_clocks_jump_forth_and_back(set_clocks: Callable[[int], None], make_worl
         # Back by two hours while nothing is due: what Postgres was told to do at a time, it does at that time.
         set_clocks(-HOUR)
         time.sleep(2)
-        assert abs(world.one("SELECT extract(epoch FROM clock_timestamp())") - time.time() + HOUR) < 60
+        assert abs(float(world.one("SELECT extract(epoch FROM clock_timestamp())")) - time.time() + HOUR) < 60
         producer = world.produce(1000, RATE)
         time.sleep(2.5)
         world.kill_workers(0)

@@ -46,6 +46,7 @@ def test_a_connection_that_stalls_for_ever(whom: str, make_world, balance) -> No
         time.sleep(2)
         proxy.abandon_open_connections()
         producer.wait()
+        # Seen to fail without the watchdog: to Postgres for ever; to Redis too, where the sockets have no time-out either.
         balance(world, fault=f"open connections to {whom} stall for ever", within=AFTER_A_SILENT_STALL)
 
 

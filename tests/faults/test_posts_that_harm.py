@@ -20,6 +20,7 @@ def test_posts_that_make_the_model_raise_are_parked_and_their_neighbours_judged(
         for n in range(20):
             world.send(Post(f"raises-{n}", "please RAISE"))
         producer.wait()
+        # Seen to fail without the halving of a batch that fails: the neighbours go with the poison.
         balance(world, fault="20 posts that make the model raise", within=AFTER_A_WORKER_DIED, dead_letters=20)
         assert world.restarts.total() == 0
         assert world.parked() == {f"raises-{n}": "classifier_error" for n in range(20)}
@@ -55,16 +56,16 @@ def test_a_slow_model_is_not_taken_for_a_hung_one_and_sigterm_waits_for_one_pass
     with make_world() as world:
         # Two batches of 256, each of four passes of a second: longer than a worker may stand still.
         world.send(*(Post(f"slow-{n}", f"a SLOW text {n}") for n in range(512)), lane="backlog")
-        time.sleep(6)
+        world.wait_for(lambda: world.one("SELECT count(*) FROM verdicts") == 512, 30)
         # Seen to fail when only whole batches count as progress: both workers end themselves, again and again.
         assert not world.restarts
         world.send(*(Post(f"more-{n}", f"a SLOW text {n}") for n in range(512)), lane="backlog")
-        time.sleep(3)
+        time.sleep(1.5)
         stopped, began = world.process("worker-0"), time.monotonic()
         stopped.send_signal(signal.SIGTERM)
         world.wait_for(lambda: stopped.poll() is not None, 10)
-        # Seen to fail when the drain looks at the request between batches only: four seconds and more.
-        assert time.monotonic() - began < 3
+        # Seen to fail when the drain looks at the request between batches only.
+        assert time.monotonic() - began < 2.5
         balance(world, fault="a model that takes a second a pass, and SIGTERM of a worker", outage=20, within=AFTER_A_WORKER_DIED)
 
 

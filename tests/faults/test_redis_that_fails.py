@@ -62,7 +62,7 @@ def test_what_modq_keeps_on_redis_besides_the_posts_is_deleted(what: str, make_w
             else:
                 world.redis.delete(*(key for key in world.redis.keys("*") if not key.startswith(b"modq:posts:")))
         producer.wait()
-        # Seen to fail when a missing group is made at $: what it had not read yet is never read.
+        # Seen to fail when a missing group is made at $: what it had not read yet is never read. Of the rest nothing is needed.
         balance(world, fault=f"the {what} deleted, three times", within=AFTER_AN_OUTAGE)
 
 
@@ -74,4 +74,5 @@ def test_everything_on_redis_is_deleted_and_later_posts_are_judged(make_world, b
         # What is on the stream when it is deleted goes with it, which no client can mend; so nothing is.
         world.redis.flushall()
         world.produce(500, RATE).wait()
+        # Seen to fail when a missing group is an error like any other, and not made again.
         balance(world, fault="the stream deleted, with all else on Redis", within=AFTER_AN_OUTAGE)
