@@ -31,6 +31,7 @@ def test_redis_is_down_for_30_seconds(make_world, balance) -> None:
         time.sleep(30)
         world.valkey.start()
         producer.wait()
+        # Seen to fail when neither the drain nor the bell outlives an error of Redis.
         balance(world, fault="Redis down for 30 s", outage=30, within=AFTER_AN_OUTAGE)
 
 
@@ -46,6 +47,7 @@ def test_redis_is_full(make_world, balance) -> None:
         refused = world.redis.info("errorstats")["errorstat_OOM"]["count"]
         world.redis.config_set("maxmemory", 0)
         producer.wait()
+        # Seen to fail when maxmemory-policy is not noeviction: posts are thrown away.
         balance(world, fault="Redis full (noeviction) for 8 s, and a worker killed meanwhile", outage=8, within=AFTER_AN_OUTAGE)
         assert refused > 10
 
