@@ -69,7 +69,7 @@ class World:
         }
         self._start_children()
         try:
-            self.wait_for(lambda: len(self.redis.keys(ALIVE + "*")) >= self._workers, 90)
+            self.wait_for(lambda: len(self.redis.keys(ALIVE + "*")) >= self._workers, 150)
         except BaseException:
             self.__exit__()
             raise
