@@ -19,6 +19,12 @@ _NUMBERS = itertools.count()
 _WITHOUT_NODE = pytest.StashKey[int]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of tests/faults; pytest hears of them here, whichever folder is run."""
+    parser.addoption("--write-faults", action="store_true", help="write docs/faults.md from this run of -m faults")
+    parser.addoption("--faults-seed", type=int, metavar="SEED", help="repeat the random mix of faults that printed this seed")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests that need Node where there is none; missing servers are errors, never a reason to leave a test out."""
     needing = [] if shutil.which("node") else [item for item in items if item.get_closest_marker("node")]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.faults.world import ROOT, Account, World
+from tests.faults.account import Account
+from tests.faults.targets import TO_THE_SITE
+from tests.faults.world import ROOT, World
 
 Balance = Callable[..., Account]
 
 ROWS: list[tuple[str, Account, float]] = []
+BEGAN = time.monotonic()
 TABLE = ROOT / "docs" / "faults.md"
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write-faults", action="store_true", help="write docs/faults.md from this run")
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def make_world(tmp_path: Path) -> Callable[..., AbstractContextManager[World]]:
 
 
 @pytest.fixture
-def balance(request: pytest.FixtureRequest) -> Balance:
+def balance() -> Balance:
     """Close the account of a world: nothing lost, nothing doubled, nobody untold, and recovered in time."""
 
     def balance(world: World, *, fault: str, outage: float = 0, within: float, dead_letters: int = 0) -> Account:
@@ -45,22 +47,32 @@ def balance(request: pytest.FixtureRequest) -> Balance:
         assert account.told == account.toxic, account
         assert account.ids_per_verdict <= 1, account
         assert recovery <= within, f"recovered {recovery:.1f} s after the fault, not within {within} s"
+        assert account.worst_told_seconds <= outage + within + TO_THE_SITE, account
         return account
 
     return balance
+
+
+@pytest.fixture
+def seed(pytestconfig: pytest.Config) -> int:
+    """What a random mix is made of: that of `--faults-seed`, else a new one."""
+    given = pytestconfig.getoption("--faults-seed")
+    return random.randrange(1_000_000) if given is None else int(given)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if not ROWS:
         return
     lines = [
-        "| fault | confirmed | verdicts | dead letters | lost | doubled | toxic | told by webhook | worst s after the fault |",
-        "| --- | --: | --: | --: | --: | --: | --: | --: | --: |",
+        "| fault | confirmed | verdicts | dead letters | lost | doubled | toxic | told by webhook | worst latency, s | worst s to the webhook |",
+        "| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |",
     ]
     for fault, a, recovery in ROWS:
         lines.append(
-            f"| {fault} | {a.confirmed:,} | {a.verdicts:,} | {a.dead_letters} | {a.lost} | {a.doubled} | {a.toxic:,} | {a.told:,} | {recovery:.1f} |"
+            f"| {fault} | {a.confirmed:,} | {a.verdicts:,} | {a.dead_letters} | {a.lost} | {a.doubled} | {a.toxic:,} | {a.told:,} "
+            f"| {recovery:.1f} | {a.worst_told_seconds:.1f} |"
         )
+    lines += ["", f"{len(ROWS)} faults in {(time.monotonic() - BEGAN) / 60:.0f} minutes, on {os.cpu_count()} cores."]
     terminalreporter.section("what became of every post")
     for line in lines:
         terminalreporter.write_line(line)

@@ -1,6 +1,6 @@
 """A real worker, with a judge that goes by marks in the text, that dies where it is told to.
 
-``FAULT_AT`` names the points, ``FAULT_MARKS`` a folder in which the first to die at a point says so: only one does.
+``FAULT_AT`` names the points; only the first worker to come there dies of each.
 The queue's guarantees do not depend on the model, and a judge without one starts in a second.
 """
 
@@ -12,26 +12,20 @@ import sys
 import time
 import types
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from tests.faults.deaths import die
 
 from modq_worker.verdict import Score
 
 CALLS_BEFORE_DEATH = 3
-
-
-def die(point: str) -> None:
-    """kill -9, once in this world for each point."""
-    try:
-        os.close(os.open(Path(os.environ["FAULT_MARKS"]) / f"died-{point}", os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
+PASS_SECONDS = 0.05
+"""Of several texts: at the usual rate a worker is hardly ever idle, and whoever kills it catches it with posts in hand."""
 
 
 class MarkJudge:
-    """Judges 64 texts a pass by the words in them; ``RAISE`` makes it raise, ``KILL`` kills its process, ``HANG`` hangs it."""
+    """Judges 64 texts a pass by the words in them; ``RAISE`` makes it raise, ``KILL`` kills its process, ``HANG`` hangs it, ``SLOW`` takes it a second a pass."""
 
     adapter = SimpleNamespace(id="marks@0", threshold=0.5)
 
@@ -50,6 +44,7 @@ class MarkJudge:
                 if "HANG" in text:
                     time.sleep(3600)
                 scores.append(Score(0.9 if "toxic" in text else 0.1))
+            time.sleep(1 if any("SLOW" in text for text in texts) else PASS_SECONDS if len(texts) > 1 else 0)
             after_pass()
         return scores
 
@@ -72,7 +67,7 @@ def die_after(point: str, owner: type, name: str, *, calls_before: int = CALLS_B
 
 
 def set_up(point: str) -> None:
-    """Arrange for death at ``point``."""
+    """Arrange for death at ``point``, if it is one of a worker's."""
     from sqlalchemy import Engine, event
 
     from modq_worker.stream import Inbox
@@ -93,8 +88,6 @@ def set_up(point: str) -> None:
         die_after(point, Inbox, "acknowledge")
     elif point == "during_recovery":
         die_after(point, Inbox, "claim_abandoned", calls_before=1)
-    else:
-        raise ValueError(point)
 
 
 if __name__ == "__main__":

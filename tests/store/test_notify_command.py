@@ -70,7 +70,7 @@ def test_a_notifier_that_dies_between_sending_and_recording_sends_the_same_again
             receiver.wait_for(1)
             process.kill()
             process.wait()
-        query("UPDATE deliveries SET locked_until = now()")  # what the lease's half minute would do
+        query("UPDATE deliveries SET locked_until = now()")  # what the end of the lease would do
         with notify():
             first, second = receiver.wait_for(2)
             settled(query, "delivered", 1)

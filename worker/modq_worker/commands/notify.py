@@ -22,7 +22,7 @@ from modq_worker.settings import Settings, settings
 from modq_worker.webhook import WebhookSender
 
 STOP_SECONDS = 5.0
-_LEASE_MARGIN_SECONDS = 30.0
+_LEASE_MARGIN_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,177 @@
+"""The store is killed, read-only, locked, deadlocked, crowded or out of disk; batches are held, and workers say what they wait for."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from tests.faults.targets import AFTER_AN_OUTAGE, FEWER_POSTS, POSTS, RATE
+from tests.faults.world import World
+
+from modq import Post
+
+pytestmark = pytest.mark.faults
+
+
+def test_postgres_is_killed(make_world, balance) -> None:
+    with make_world() as world:
+        producer = world.produce(FEWER_POSTS, RATE)
+        time.sleep(2)
+        world.postgres.kill9()
+        time.sleep(1)
+        world.postgres.start()
+        producer.wait()
+        # Seen to fail when a batch is acknowledged although the store was away.
+        balance(world, fault="kill -9 of Postgres", outage=1, within=AFTER_AN_OUTAGE)
+
+
+@contextmanager
+def patient(world: World, sentence: str) -> Iterator[None]:
+    """Within, the workers wait: each says for what, in its log, and takes next to no processor time; none dies."""
+    began, before = time.monotonic(), {name: world.cpu_seconds(name) for name in world.workers}
+    yield
+    waited = time.monotonic() - began
+    for name in world.workers:
+        assert world.restarts[name] == 0
+        assert sentence in world.log_of(name)
+        # Seen to fail without the pause between two tries.
+        assert world.cpu_seconds(name) - before[name] < 0.25 * waited, f"{name} spins"
+        assert world.log_of(name).count("waiting") <= 2 + waited / 5, "it says so now and then, not at every try"
+
+
+@pytest.mark.faults_long
+def test_postgres_is_down_for_10_seconds(make_world, balance) -> None:
+    with make_world() as world:
+        producer = world.produce(POSTS, RATE)
+        time.sleep(2)
+        with patient(world, "The store cannot be reached"):
+            world.postgres.stop()
+            time.sleep(10)
+        world.postgres.start()
+        producer.wait()
+        balance(world, fault="Postgres down for 10 s", outage=10, within=AFTER_AN_OUTAGE)
+
+
+@pytest.mark.faults_long
+def test_postgres_is_read_only(make_world, balance) -> None:
+    with make_world() as world:
+        producer = world.produce(POSTS, RATE)
+        time.sleep(2)
+        with patient(world, "The store is read-only"):
+            _alter(world, "on")
+            time.sleep(8)
+        _alter(world, "off")
+        producer.wait()
+        # Seen to fail, like the next four, when this error counts as data that was refused.
+        balance(world, fault="Postgres read-only for 8 s", outage=8, within=AFTER_AN_OUTAGE)
+
+
+def _alter(world: World, read_only: str) -> None:
+    with psycopg.connect(world.postgres.url(), autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {read_only}")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+@pytest.mark.faults_long
+def test_a_table_is_locked_for_10_seconds(make_world, balance) -> None:
+    with make_world() as world:
+        producer = world.produce(POSTS, RATE)
+        time.sleep(2)
+        with patient(world, "Another transaction holds a lock for too long"), psycopg.connect(world.postgres.url()) as connection:
+            connection.execute("LOCK TABLE verdicts IN ACCESS EXCLUSIVE MODE")
+            time.sleep(10)
+        producer.wait()
+        balance(world, fault="the table of verdicts locked for 10 s", outage=10, within=AFTER_AN_OUTAGE)
+
+
+@pytest.mark.faults_long
+def test_a_worker_is_the_victim_of_a_deadlock(make_world, balance) -> None:
+    posts = sorted((Post(f"deadlock-{number}", f"words {number}") for number in range(50)), key=lambda post: post.key)
+    with make_world(workers=1) as world, psycopg.connect(world.postgres.url()) as other:
+        # Ours never looks for deadlocks, so that it is the worker whom Postgres ends.
+        other.execute("SET deadlock_timeout = '1h'")
+        _insert(other, posts[-1])
+        world.send(*posts)
+        world.wait_for(lambda: world.one("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'modq'"), 5)
+        _insert(other, posts[0])
+        other.rollback()
+        balance(world, fault="a deadlock, at a worker's cost", within=AFTER_AN_OUTAGE)
+        assert "Postgres ended a deadlock at our cost" in world.log_of("worker-0")
+
+
+def _insert(connection: psycopg.Connection, post: Post) -> None:
+    connection.execute(
+        "INSERT INTO posts (key, source, post_id, content_hash, lane, published_at) VALUES (%s, 'default', %s, %s, 'live', now())",
+        [post.key, post.id, post.content_hash],
+    )
+
+
+@pytest.mark.faults_long
+def test_postgres_has_no_connection_left(make_world, balance) -> None:
+    with make_world() as world:
+        producer = world.produce(POSTS, RATE)
+        time.sleep(2)
+        taken = list(_all_connections(world))
+        with patient(world, "too many clients already"):
+            time.sleep(8)
+        for connection in taken:
+            connection.close()
+        producer.wait()
+        balance(world, fault="all connections of Postgres taken for 8 s", outage=9, within=AFTER_AN_OUTAGE)
+
+
+def _all_connections(world: World) -> Iterator[psycopg.Connection]:
+    """Cut everybody's, and take every one that there is."""
+    first = psycopg.connect(world.postgres.url(), autocommit=True)
+    yield first
+    for _ in range(5):
+        first.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'modq%'")
+        try:
+            while True:
+                yield psycopg.connect(world.postgres.url())
+        except psycopg.OperationalError:
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 150 MB of memory, that can really be full."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m,mode=755", "tmpfs", folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a small disk is mounted for this test, which takes root: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.faults_long
+def test_the_disk_of_postgres_is_full(make_world, balance, small_disk: Path) -> None:
+    with make_world(disk=small_disk) as world:
+        producer = world.produce(POSTS, RATE)
+        time.sleep(2)
+        # The log of transactions gets its room for what comes first; with none, Postgres ends itself, which is another test.
+        with psycopg.connect(world.postgres.url(), autocommit=True) as connection:
+            connection.execute("SELECT pg_switch_wal()")
+            connection.execute("CREATE TABLE ballast ()")
+        with patient(world, "The store's disk is full"):
+            _fill(small_disk / "ballast")
+            time.sleep(8)
+        (small_disk / "ballast").unlink()
+        producer.wait()
+        balance(world, fault="the disk of Postgres full for 8 s", outage=8, within=AFTER_AN_OUTAGE)
+
+
+def _fill(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return
