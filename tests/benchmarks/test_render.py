@@ -86,3 +86,8 @@ def test_a_page_without_the_marks_is_left_as_it_is(readme: Path) -> None:
     assert done.returncode == 1
     assert "no place for the table" in done.stderr
     assert readme.read_text() == "no marks\n"
+
+
+def test_the_readme_tells_what_the_results_in_this_repository_say() -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "benchmarks/render.py"), "--check"], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr

@@ -20,14 +20,15 @@ Due = Callable[[], list[tuple[int, str]]]
 
 @pytest.fixture
 def due(endpoints: Endpoints, store: VerdictStore, query: Query) -> Due:
-    """Two endpoints, three posts: one told hours ago, one days ago, one delivered; the fixture tells which are due again, by endpoint and post."""
+    """Two endpoints, and posts that failed hours or days ago, that arrived, and that are being sent; tells which are due again, by endpoint and post."""
     for _ in range(2):
         endpoints.add("http://forum.test/hook", new_secret())
-    store.save([verdict("hours"), verdict("days"), verdict("delivered")])
+    store.save([verdict("hours"), verdict("days"), verdict("delivered"), verdict("flying")])
     query("UPDATE deliveries SET state = 'failed', attempts = 10, created_at = now() - interval '3 hours', next_attempt_at = now() + interval '1 day'")
     of = "FROM posts WHERE post_key = key AND post_id"
     query(f"UPDATE deliveries SET created_at = now() - interval '3 days' {of} = 'days'")
     query(f"UPDATE deliveries SET state = 'delivered', delivered_at = now() {of} = 'delivered'")
+    query(f"UPDATE deliveries SET state = 'pending', attempts = 2, locked_until = now() + interval '1 minute' {of} = 'flying'")
     first = query("SELECT min(id) FROM endpoints")[0][0]
     pending = (
         "SELECT endpoint_id - :first + 1, post_id FROM deliveries JOIN posts ON key = post_key "
@@ -63,6 +64,13 @@ def test_by_time(modq: Modq, due: Due) -> None:
 def test_by_time_with_both_ends(modq: Modq, due: Due) -> None:
     assert modq("endpoints", "replay", "--since", "7d", "--until", "1d") == 0
     assert due() == [(1, "days"), (2, "days")]
+
+
+def test_what_waits_for_another_attempt_goes_now(modq: Modq, due: Due, query: Query) -> None:
+    query("UPDATE deliveries SET state = 'pending', attempts = 3, locked_until = now() - interval '1 minute' WHERE state = 'failed'")
+    assert due() == []
+    assert modq("endpoints", "replay", "--since", "1d") == 0
+    assert due() == [(1, "hours"), (2, "hours")]
 
 
 def test_what_was_delivered_goes_again_only_if_asked(modq: Modq, endpoints: Endpoints, due: Due) -> None:

@@ -14,9 +14,9 @@ from modq_training.grammar import EVERYDAY, Grammar, InvalidGrammar, Part, Seed
 from modq_training.registers import SHARES, Surroundings, in_register
 from modq_training.written_example import Side, Unseen, WrittenExample
 
-PAIRED_SHARE = 0.5
+PAIRED_SHARE = 0.45
 """Of the examples, those that are one side of a borderline pair."""
-FRAMED_SHARE = 0.4
+FRAMED_SHARE = 0.25
 """Of a rule's pairs, those around a claim."""
 EVERYDAY_SHARE = 0.35
 """Of the safe examples that are no side of a pair, those that come near no rule."""

@@ -1,4 +1,4 @@
-"""Sends events again: those that failed for good, or those that a receiver lost."""
+"""Sends events again: those that failed, or those that a receiver lost."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ class Selection:
     until: datetime | None = None
     """Before."""
     delivered: bool = False
-    """Those that arrived as well, and not only those that failed for good."""
+    """Those that arrived as well, and not only those that failed."""
 
 
 def replay(engine: Engine, selection: Selection) -> int:
-    """Make the deliveries due again, with all their attempts before them and the same webhook-ids.
+    """Make the deliveries due now, with all their attempts before them and the same webhook-ids.
 
-    Those that are still pending stay as they are, and those of a disabled endpoint wait until it is enabled.
+    Those that failed for good, and those that wait for another attempt: who mends a receiver need not wait for the
+    schedule. Those of a disabled endpoint wait until it is enabled, and what is being sent just now is left alone.
 
     Returns:
         How many there were.
@@ -49,7 +50,8 @@ _TIME: Final = TIMESTAMP(timezone=True)
 
 _REPLAY: Final = text("""
     UPDATE deliveries SET state = 'pending', attempts = 0, next_attempt_at = now(), locked_until = NULL, delivered_at = NULL
-    WHERE state = ANY (CAST(:states AS text[]))
+    WHERE (state = ANY (CAST(:states AS text[]))
+           OR state = 'pending' AND next_attempt_at > now() AND (locked_until IS NULL OR locked_until <= now()))
       AND (:endpoint_id IS NULL OR endpoint_id = :endpoint_id)
       AND (:webhook_id IS NULL OR webhook_id = :webhook_id)
       AND (:since IS NULL OR created_at >= :since)

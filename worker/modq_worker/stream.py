@@ -30,6 +30,7 @@ ALIVE: Final = "modq:alive:"
 ATTEMPTS: Final = "modq:attempts"
 _LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _REMEMBER_LEFT_SECONDS: Final = 7 * 86_400
+_REMEMBER_ATTEMPTS_MS: Final = 86_400_000
 _LOOK_FOR_DEAD_SECONDS: Final = 1.0
 
 log = structlog.get_logger(__name__)
@@ -133,8 +134,8 @@ class Inbox:
         for lane, ids in by_lane.items():
             pipeline.xdel(stream_of(lane), *ids)
             pipeline.xack(stream_of(lane), GROUP, *ids)
-        if suspects := [_attempt_field(entry) for entry in entries if entry.suspect]:
-            pipeline.hdel(ATTEMPTS, *suspects)
+            # Of all, suspects or not: who was stopped during an attempt has handed the entry on under no suspicion.
+            pipeline.hdel(ATTEMPTS, *(f"{lane}/{id}" for id in ids))
         pipeline.execute()
 
     def count_attempt(self, entry: Entry) -> int:
@@ -143,7 +144,10 @@ class Inbox:
         Returns:
             How many attempts there were, this one included.
         """
-        return int(self.redis.hincrby(ATTEMPTS, _attempt_field(entry), 1))
+        # A worker that was only frozen may yet acknowledge the entry, and nobody would take this count back.
+        pipeline = self.redis.pipeline(transaction=False)
+        counted, _ = pipeline.hincrby(ATTEMPTS, _attempt_field(entry), 1).pexpire(ATTEMPTS, _REMEMBER_ATTEMPTS_MS).execute()
+        return int(counted)
 
     def forgive(self, entries: Iterable[Entry]) -> None:
         """Take back the attempts at these entries: it was the world that failed, not they."""

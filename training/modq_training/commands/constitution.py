@@ -9,7 +9,7 @@ from modq_training.constitution import Constitution, load_constitution
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("show", "check", "hash"))
+    parser.add_argument("action", choices=("show", "check", "hash"), help="print the rules, say whether they can be read, or print their sha256")
     parser.add_argument("--constitution", type=Path, metavar="FILE", help="one of your own (default: the one that comes with modq)")
 
 

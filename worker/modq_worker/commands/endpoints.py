@@ -71,7 +71,7 @@ def _add_rotate(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_replay(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    action = actions.add_parser("replay", help="send again what failed for good, under the same webhook-ids")
+    action = actions.add_parser("replay", help="send again now what failed, or waits for another attempt, under the same webhook-ids")
     action.add_argument("id", type=int, nargs="?", metavar="ID", help="only to this endpoint (default: to every one)")
     action.add_argument("--webhook-id", metavar="MSG", help="only the event of this webhook-id")
     action.add_argument("--since", type=moment, metavar="TIME", help="only of verdicts stored since: 90s, 15m, 2h, 7d ago or an ISO time")
