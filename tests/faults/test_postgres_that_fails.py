@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -97,7 +98,10 @@ def test_a_worker_is_the_victim_of_a_deadlock(make_world, balance) -> None:
         # Ours never looks for deadlocks, so that it is the worker whom Postgres ends.
         other.execute("SET deadlock_timeout = '1h'")
         _insert(other, posts[-1])
-        world.send(*posts)
+        # The worker takes the first that comes, and then, since it looks when they are all there, the others in one batch.
+        world.signal("worker-0", signal.SIGSTOP)
+        world.send(*posts[1:], posts[0])
+        world.signal("worker-0", signal.SIGCONT)
         world.wait_for(lambda: world.one("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'modq'"), 5)
         _insert(other, posts[0])
         other.rollback()
