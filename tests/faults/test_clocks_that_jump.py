@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tests.faults.targets import AFTER_A_WORKER_DIED, AFTER_AN_OUTAGE, RATE
+from tests.faults.targets import AFTER_A_WORKER_DIED, AFTER_AN_OUTAGE, RATE, TO_THE_SITE
 
 pytestmark = [pytest.mark.faults, pytest.mark.faults_long]
 
@@ -44,7 +44,7 @@ def test_clocks_jump_forth_and_back(set_clocks: Callable[[int], None], make_worl
         time.sleep(2.5)
         set_clocks(HOUR)
         producer.wait()
-        world.account(AFTER_AN_OUTAGE)
+        world.account(AFTER_AN_OUTAGE + TO_THE_SITE)
         # Back by two hours while nothing is due: what Postgres was told to do at a time, it does at that time.
         set_clocks(-HOUR)
         time.sleep(2)
@@ -53,6 +53,6 @@ def test_clocks_jump_forth_and_back(set_clocks: Callable[[int], None], make_worl
         time.sleep(2.5)
         world.kill_workers(0)
         producer.wait()
-        world.account(AFTER_A_WORKER_DIED + 5)
+        world.account(AFTER_A_WORKER_DIED + TO_THE_SITE)
         # Seen to fail when the time of the last look for dead workers is the clock's: for two hours nobody looks again.
         balance(world, fault="all clocks an hour forth, then two back, then kill -9 of a worker", outage=HOUR, within=AFTER_A_WORKER_DIED)

@@ -119,11 +119,12 @@ def test_postgres_has_no_connection_left(make_world, balance) -> None:
         time.sleep(2)
         taken = list(_all_connections(world))
         with patient(world, "too many clients already"):
-            time.sleep(8)
+            # Longer than they keep silent about why they wait.
+            time.sleep(12)
         for connection in taken:
             connection.close()
         producer.wait()
-        balance(world, fault="all connections of Postgres taken for 8 s", outage=9, within=AFTER_AN_OUTAGE)
+        balance(world, fault="all connections of Postgres taken for 12 s", outage=13, within=AFTER_AN_OUTAGE)
 
 
 def _all_connections(world: World) -> Iterator[psycopg.Connection]:

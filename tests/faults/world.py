@@ -69,7 +69,7 @@ class World:
         }
         self._start_children()
         try:
-            self.wait_for(lambda: len(self.redis.keys(ALIVE + "*")) >= self._workers, 90)
+            self.wait_for(lambda: len(self.redis.keys(ALIVE + "*")) >= self._workers, 150)
         except BaseException:
             self.__exit__()
             raise
@@ -162,19 +162,19 @@ class World:
         self._sent.append(file)
         return file
 
-    def wait_for(self, condition: Callable[[], object], seconds: float) -> None:
+    def wait_for(self, condition: Callable[[], object], seconds: float, otherwise: str = "it did not happen in time") -> None:
         """Wait until the condition holds, or fail."""
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, "it did not happen in time"
+            assert time.monotonic() < deadline, otherwise
             time.sleep(0.1)
 
     # The account
 
     def account(self, seconds: float = 60) -> Account:
         """Wait until nothing is left to do, then count. Fails if it takes longer than that."""
-        self.wait_for(lambda: self._left() == 0, seconds)
-        self.wait_for(lambda: not self.one("SELECT count(*) FROM deliveries WHERE state = 'pending'"), seconds)
+        self.wait_for(lambda: self._left() == 0, seconds, "posts are left on the queue")
+        self.wait_for(lambda: not self.one("SELECT count(*) FROM deliveries WHERE state = 'pending'"), seconds, "deliveries are still pending")
         return Account.close(self.engine, {id for file in self._sent for id in file.read_text().split()}, self.site)
 
     def parked(self) -> dict[str, str]:

@@ -49,6 +49,14 @@ def test_an_idle_worker_stays_alive_and_says_goodbye(redis: Redis, redis_url: st
     assert redis.get(ALIVE + "ada") == b"left"
 
 
+def test_a_worker_is_alive_from_the_start(redis: Redis, redis_url: str) -> None:
+    pulse = Pulse(Inbox(connect(redis_url), "ada"), heartbeat_seconds=30, stall_seconds=5)
+    pulse.start()
+    time.sleep(1)
+    assert redis.get(ALIVE + "ada") == b"alive"
+    pulse.stop()
+
+
 def test_a_dead_workers_heartbeat_is_soon_gone(redis: Redis, redis_url: str) -> None:
     Inbox(connect(redis_url), "ada").renew_heartbeat(0.2)
     time.sleep(0.3)

@@ -51,13 +51,16 @@ class Pulse(threading.Thread):
 
     def run(self) -> None:
         """Beat until stopped; not to be called, see ``start``."""
-        while not self._stopped.wait(self._heartbeat_seconds / 3):
+        # The first beat at once: a worker that reads before its heartbeat is there looks dead to the others.
+        while True:
             if (last := self._last_beat) is not None and time.monotonic() - last > self._stall_seconds:
                 end_process(f"no progress for {self._stall_seconds:g} s")
             try:
                 self._inbox.renew_heartbeat(self._heartbeat_seconds)
             except RedisError as error:
                 log.warning("heartbeat_failed", error=type(error).__name__)
+            if self._stopped.wait(self._heartbeat_seconds / 3):
+                return
 
     def stop(self) -> None:
         """End the heartbeat and say goodbye, so that what is left goes to another worker at once."""
