@@ -31,6 +31,8 @@ class MarkJudge:
 
     @classmethod
     def load(cls, *_: object, **__: object) -> MarkJudge:
+        # As a model takes its time.
+        time.sleep(float(os.environ.get("FAULT_LOAD_SECONDS", "0")))
         return cls()
 
     def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:

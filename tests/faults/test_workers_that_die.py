@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from tests.faults.targets import AFTER_A_WORKER_DIED, FEWER_POSTS, POSTS, RATE
@@ -90,3 +91,28 @@ def test_workers_are_restarted_one_after_the_other(make_world, balance) -> None:
         producer.wait()
         # Seen to fail when the pulse is not told to end as well: the worker waits for its thread for ever.
         balance(world, fault="SIGTERM, a rolling restart of both workers, twice", within=AFTER_A_WORKER_DIED)
+
+
+@pytest.mark.faults_long
+def test_a_worker_that_is_stopped_while_it_loads_its_model_begins_no_work(make_world, balance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAULT_LOAD_SECONDS", "2")
+    with make_world() as world:
+        producer = world.produce(FEWER_POSTS * 3, RATE)
+        killed = world.process("worker-0")
+        world.kill_workers(0)
+        world.wait_for(lambda: world.process("worker-0") is not killed and _heeds_sigterm(world.process("worker-0").pid), 30)
+        loading = world.process("worker-0")
+        loading.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        world.wait_for(lambda: loading.poll() is not None, 10)
+        # Seen to fail when only a drain that is there is told: as long as posts keep coming, the new one goes on.
+        assert time.monotonic() - began < 5
+        assert loading.returncode == 0
+        producer.wait()
+        balance(world, fault="SIGTERM of a worker that loads its model", within=AFTER_A_WORKER_DIED * 2)
+
+
+def _heeds_sigterm(pid: int) -> bool:
+    """Whether the process has a handler of its own for it, by the mask that Linux tells."""
+    caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)

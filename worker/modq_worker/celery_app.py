@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 
 import structlog
 from celery import Celery, bootsteps, signals
+from celery.worker import state
 from kombu import Queue
 
 from modq.errors import ModqError
@@ -157,6 +158,9 @@ class _Moderation(bootsteps.StartStopStep):  # type: ignore[misc]
             _worker = Worker(lanes)
         except ModqError as error:
             _give_up(str(error))
+        if state.should_stop is not None:
+            # SIGTERM came while the model was loading, before there was a drain to tell.
+            _worker.drain.stop()
         log.info("ready", lanes=lanes, consumer=_worker.inbox.consumer)
         _worker.start()
 
