@@ -67,7 +67,7 @@ def test_passwords_are_on_no_command_line_and_in_no_readable_file(tmp_path: Path
 
 def test_the_queue_never_throws_posts_away_and_writes_them_to_disk(tmp_path: Path) -> None:
     with ValkeyServer(tmp_path) as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
-        wanted = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec"}
+        wanted = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}
         assert {name: client.config_get(name)[name] for name in wanted} == wanted
 
 

@@ -77,7 +77,8 @@ class ValkeyServer:
             f"port {self.port}",
             f"requirepass {self._password}",
             f"appendonly {'yes' if self._appendonly else 'no'}",
-            "appendfsync everysec",
+            # An answer means that it is on the disk. With `everysec` it may still be in the memory of a server that waits for its disk.
+            "appendfsync always",
             'save ""',
             # Any other policy would silently throw posts away.
             "maxmemory-policy noeviction",
