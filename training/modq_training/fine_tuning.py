@@ -28,8 +28,6 @@ from modq_training.recipe import Mix, Recipe
 from modq_training.trainable import build_model, load_tokenizer, save_weights
 
 LOG = "measured/training_log.jsonl"
-EVALUATIONS = 10
-"""How often an epoch is interrupted to look at the validation texts."""
 VALIDATION_ROWS = 2000
 UNKNOWN = -1.0
 """In place of 0 or 1, where nobody said whether a text breaks a rule."""
@@ -113,7 +111,7 @@ def fine_tune(
             plan.append(Step([tokens[index] for index in indices], [row.label for row in chosen], [rule_targets(row, rules, recipe.mix) for row in chosen]))
         seen += len(rows)
     plan = plan[:max_steps]
-    every = max(1, len(plan) // (EVALUATIONS * (epochs or recipe.epochs)))
+    every = max(1, len(plan) // (recipe.evaluations * (epochs or recipe.epochs)))
 
     validation = draw(split.validation, recipe.mix, rows=VALIDATION_ROWS, seed=0)
     validation_tokens = tokenize(tokenizer, [row.text for row in validation], recipe.max_tokens)

@@ -78,6 +78,8 @@ class Recipe:
     """Share of the texts that are not trained on; they choose the best weights, the threshold and the temperature."""
     warmup_share: float = 0.06
     weight_decay: float = 0.01
+    evaluations: int = 10
+    """How often an epoch is interrupted to look at the validation texts."""
     patience: int = 4
     """Evaluations without progress after which the run stops."""
 
