@@ -76,7 +76,7 @@ def test_what_is_safe_breaks_no_rule_and_what_is_not_breaks_its_own(train: list[
 
 
 def test_every_group_stands_on_both_sides_so_that_its_name_tells_nothing(grammar: Grammar) -> None:
-    examples = written(grammar, "train", 12_000)
+    examples = written(grammar, "train", 24_000)
     for group in grammar.slots["group"]:
         assert isinstance(group, dict)
         named = re.compile(r"\b({})\b".format("|".join(map(re.escape, group.values()))), re.IGNORECASE)
