@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=500, help="texts of each file (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured to FILE")
     chosen = parser.parse_args()
-    data_sets = read_data_sets(chosen.data, limit=chosen.limit)
+    data_sets = read_data_sets(chosen.data, limits={"": chosen.limit})
     quick, strong = (judged(folder, data_sets) for folder in (chosen.quick, chosen.strong))
     found = [together(quick, strong, data_sets, share) for share in SHARES]
     print(f"{quick.adapter}, and {strong.adapter} for the share that is least clear: means over {len(data_sets)} data sets")

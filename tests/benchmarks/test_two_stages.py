@@ -14,7 +14,7 @@ from modq_worker.verdict import Score
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from two_stages import Judged, together  # noqa: E402
+from two_stages import Judged, together
 
 TEXTS = DataSet("texts", "0" * 64, 4, [Example(text, label, "here") for text, label in (("nice", 0), ("hm", 0), ("hmm!", 1), ("nasty", 1))])
 

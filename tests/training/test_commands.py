@@ -53,7 +53,7 @@ def test_fine_tune_then_evaluate_leaves_figures_and_a_card_with_them(made: Path,
     (tmp_path / "terms.txt").write_text("cook\nstranger\n")
     terms = ("--identity-terms", tmp_path / "terms.txt")
     baseline = ("--baseline", rows, "--recipe", "small", "--recipes", made.parent / "recipe.toml")
-    done = modq("evaluate", made, "--data", held_out, "--backbone", tiny_bert, "--limit", "90", *terms, *baseline)
+    done = modq("evaluate", made, "--data", held_out, "--backbone", tiny_bert, "--limit", "7", "held_out=90", *terms, *baseline)
     assert done.returncode == 0, done.stderr
     assert "held_out" in done.stdout
     facts = json.loads((made / "measured" / "evaluation.json").read_text())

@@ -37,7 +37,7 @@ def evaluated(folder: Path, *, rivals: Sequence[str] = ()) -> None:
     ]
     one = {"threshold": 0.5, "summary": asdict(summarise(results)), "results": [asdict(result) for result in results]}
     contenders = [one | {"name": name, "kind": "linear", "download_bytes": None} for name in ("x", *rivals)]
-    write_measured(folder, EVALUATION, {**one, "adapter": "x", "limit": 4, "seed": 0, "threads": 1, "contenders": contenders})
+    write_measured(folder, EVALUATION, {**one, "adapter": "x", "limits": {"": 4}, "seed": 0, "threads": 1, "contenders": contenders})
 
 
 def headings(card: str) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
 
 from modq_training.dataset import Example, InvalidDataset, digest, read_examples
+from modq_training.evaluation import read_data_sets
 
 JSONL = '{"text": "héllo", "label": 0, "category": "chat", "source": "forum"}\n\n{"text": "you fool", "label": 1}\n'
 
@@ -62,3 +64,13 @@ def test_rules_are_a_list_or_words_and_unknown_where_nothing_is_said(tmp_path: P
     with pytest.raises(InvalidDataset, match="no list of ids") as told:
         read_examples(tmp_path / "c.jsonl")
     assert "secret" not in str(told.value)
+
+
+def test_a_limit_is_for_one_file_or_for_all_others(tmp_path: Path) -> None:
+    for name in ("long", "short", "whole"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": f"{name} {n}", "label": n % 2}) + "\n" for n in range(40)))
+    files = [tmp_path / f"{name}.jsonl" for name in ("long", "short", "whole")]
+    data_sets = read_data_sets(files, limits={"": 10, "long": 30, "whole": 0})
+    assert {one.name: len(one.examples) for one in data_sets} == {"long": 30, "short": 10, "whole": 40}
+    with pytest.raises(InvalidDataset, match="limit for lnog"):
+        read_data_sets(files, limits={"lnog": 3})

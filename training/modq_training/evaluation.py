@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import Progress
 
-from modq_training.dataset import Example, digest, draw, read_examples
+from modq_training.dataset import Example, InvalidDataset, digest, draw, read_examples
 from modq_training.metrics import Measured, measure
 from modq_training.recipe import Mix
 from modq_worker.verdict import Score
@@ -76,9 +76,20 @@ class Summary:
     """In this run, with whatever else the machine was doing."""
 
 
-def read_data_sets(paths: Iterable[Path], *, limit: int | None = None, seed: int = 0) -> list[DataSet]:
-    """Each file as one data set, cut down to ``limit`` rows of it that ``seed`` picks, at the file's own share of toxic ones."""
-    return [_data_set(path, limit, seed) for path in paths]
+def read_data_sets(paths: Sequence[Path], *, limits: Mapping[str, int] | None = None, seed: int = 0) -> list[DataSet]:
+    """Each file as one data set, cut down to some rows of it that ``seed`` picks, at the file's own share of toxic ones.
+
+    Args:
+        limits: most rows by the data set's name, and by ``""`` for those not named; 0 is all of them.
+
+    Raises:
+        InvalidDataset: a file cannot be read, or a limit is for none of the files.
+    """
+    limits = limits or {}
+    names = [_name(path) for path in paths]
+    if unknown := sorted(set(limits) - {"", *names}):
+        raise InvalidDataset(f"There is a limit for {unknown[0]}, and no such data set.")
+    return [_data_set(path, limits.get(name, limits.get("", 0)), seed) for path, name in zip(paths, names, strict=True)]
 
 
 def score_all(scorer: Scorer, data_sets: Sequence[DataSet], *, progress: Progress | None = None) -> list[Scored]:
@@ -117,13 +128,17 @@ def summarise(results: Sequence[Result]) -> Summary:
     )
 
 
-def _data_set(path: Path, limit: int | None, seed: int) -> DataSet:
+def _name(path: Path) -> str:
+    return path.name.split(".")[0]
+
+
+def _data_set(path: Path, limit: int, seed: int) -> DataSet:
     examples = read_examples(path)
     chosen = examples
     if limit and len(examples) > limit:
         share = mean(example.label for example in examples)
         chosen = draw(examples, Mix(limit, share), rows=limit, seed=seed)
-    return DataSet(path.name.split(".")[0], digest(path), len(examples), chosen)
+    return DataSet(_name(path), digest(path), len(examples), chosen)
 
 
 def _scored(scorer: Scorer, data_set: DataSet, progress: Progress | None) -> Scored:

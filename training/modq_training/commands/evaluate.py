@@ -20,7 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("adapter", type=Path, metavar="ADAPTER", help="folder of a pinned adapter")
     parser.add_argument("--data", nargs="+", type=Path, required=True, metavar="FILE", help="labelled texts, each file a data set of its own")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where measured/ goes (default: into the adapter, whose card is renewed)")
-    parser.add_argument("--limit", type=int, metavar="N", help="judge at most N rows of each file, drawn by --seed at the file's share of toxic ones")
+    parser.add_argument(
+        "--limit",
+        nargs="+",
+        type=_limit,
+        default=[],
+        metavar="N",
+        help="judge at most N rows of each file, drawn by --seed at the file's share of toxic ones; NAME=N for a file of its own, 0 for all of it",
+    )
     parser.add_argument("--seed", type=int, default=0, help="decides the draw and the linear model (default: 0)")
     parser.add_argument("--threshold", type=float, help="instead of the adapter's own")
     parser.add_argument("--backbone", type=Path, metavar="FOLDER", help="local folder of the base model")
@@ -44,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     # What is wrong with the arguments is told before the seconds that the model takes to load.
     ready = find(arguments.compare_ready or "")
     terms = read_terms(arguments.identity_terms)
-    data_sets = read_data_sets(arguments.data, limit=arguments.limit, seed=arguments.seed)
+    data_sets = read_data_sets(arguments.data, limits=dict(arguments.limit), seed=arguments.seed)
 
     from modq_training.evaluation_facts import facts_of
     from modq_training.plots import draw_plots
@@ -55,13 +62,19 @@ def run(arguments: argparse.Namespace) -> None:
         own, bins, facts = facts_of(classifier, data_sets, terms, arguments.threshold, seed=arguments.seed, backbone=arguments.backbone, progress=progress)
         contenders = [own, *_rivals(arguments, ready, data_sets, progress)]
     output = arguments.output or arguments.adapter
-    facts |= {"limit": arguments.limit, "seed": arguments.seed, "threads": arguments.threads}
+    facts |= {"limits": dict(arguments.limit), "seed": arguments.seed, "threads": arguments.threads}
     facts["contenders"] = [one.facts() for one in contenders]
     facts["plots"] = draw_plots(output / MEASURED, bins, contenders)
     write_measured(output, EVALUATION, facts)
     _print(contenders)
     if not arguments.output:
         write_card(arguments.adapter)
+
+
+def _limit(word: str) -> tuple[str, int]:
+    """``500`` is for every file that is not named, whose name is nothing."""
+    name, _, rows = word.rpartition("=")
+    return name, int(rows)
 
 
 def _rivals(arguments: argparse.Namespace, ready: Sequence[Any], data_sets: Sequence[DataSet], progress: Progress) -> Iterator[Contender]:
