@@ -74,7 +74,7 @@ def saving(save: Callable[[Sequence[Verdict]], object], count: int, tags: Iterat
 def made(id: str, *, toxic: bool) -> Verdict:
     """One verdict; a tenth of them are toxic, and so cause a delivery."""
     post = Post(id, SENTENCE, "forum")
-    return Verdict(post, post.key, "backlog", "toxic" if toxic else "safe", 0.5, {}, False, "tiny@1", "threshold=0.5", datetime.now(UTC))
+    return Verdict(post, post.key, "backlog", "toxic" if toxic else "safe", 0.5, {}, None, False, "tiny@1", "threshold=0.5", datetime.now(UTC))
 
 
 def one_by_one(engine: Engine, verdicts: Sequence[Verdict]) -> None:

@@ -53,7 +53,8 @@ BEGIN
 
     -- worker: writes, and reads nothing of what it wrote but keys; no text, no author, no secret, no URL.
     GRANT INSERT ON posts TO modq_worker;
-    GRANT INSERT (post_key, revision, label, score, rules, truncated, adapter, policy), SELECT (post_key, revision, label) ON verdicts TO modq_worker;
+    GRANT INSERT (post_key, revision, label, score, rules, severity, truncated, adapter, policy), SELECT (post_key, revision, label)
+        ON verdicts TO modq_worker;
     GRANT INSERT (post_key, revision, endpoint_id, webhook_id, event), SELECT (id) ON deliveries TO modq_worker;
     GRANT INSERT (lane, entry_id, raw, reason, detail, source, post_id) ON dead_letters TO modq_worker;
     -- It locks endpoints against removal, for which Postgres wants the right to change some column: one that nothing depends on.

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NoReturn, get_args
 
 from modq.errors import InvalidFlag
 from modq.post import Scalar
+from modq.severity import SEVERITIES, Severity
 from modq.signature import TOLERANCE, Headers, verify
 
 Event = Literal["post.flagged", "post.passed", "endpoint.test"]
@@ -41,6 +42,9 @@ class Flag:
     revision: int = 0
     """0 for the first verdict; a later rescan of the same content counts up."""
     rules: Mapping[str, float] = field(default_factory=dict)
+    """Probability of each rule of the constitution that the post breaks, where the adapter tells them apart."""
+    severity: Severity | None = None
+    """Of the gravest of these rules."""
     truncated: bool = False
     conversation: str | None = None
     author: str | None = None
@@ -132,6 +136,10 @@ def _label(value: object) -> str:
     return _one_of(("safe", "toxic"), value)
 
 
+def _severity_or_none(value: object) -> str | None:
+    return None if value is None else _one_of(SEVERITIES, value)
+
+
 def _count(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError
@@ -169,6 +177,7 @@ _DATA: Final[Mapping[str, Callable[[Any], Any]]] = {
     "label": _label,
     "score": _probability,
     "rules": _probabilities,
+    "severity": _severity_or_none,
     "truncated": _truth,
     "adapter": _text,
     "policy": _text,
@@ -179,4 +188,4 @@ _DATA: Final[Mapping[str, Callable[[Any], Any]]] = {
     "published_at": _time,
     "metadata": _object,
 }
-_OPTIONAL: Final = frozenset({"rules", "truncated", "revision", "conversation", "author", "metadata"})
+_OPTIONAL: Final = frozenset({"rules", "severity", "truncated", "revision", "conversation", "author", "metadata"})

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, func, select
 
 from modq import Post, Producer
 from modq.post import LANES, stream_of
+from modq_worker.classifier import Classifier
 from modq_worker.stream import GROUP
 from modq_worker.tables import DeadLetterRow, PostRow, VerdictRow
 
@@ -43,6 +44,20 @@ def test_posts_are_judged_by_the_shipped_adapter(start_worker, redis: Redis, red
         )
     assert found == {"nice": "safe", "nasty": "toxic"}
     wait_for(lambda: left_on_queue(redis) == 0)
+
+
+def test_a_toxic_verdict_says_how_grave_it_is_whether_judged_or_remembered(start_worker, redis: Redis, redis_url: str, engine: Engine, wait_for) -> None:
+    [score] = Classifier.load().score([NASTY])
+    assert score.severity is not None
+    start_worker()
+    with Producer(redis_url) as producer:
+        producer.submit(Post("nice", NICE))
+        for number, id in enumerate(("nasty", "again"), 2):
+            producer.submit(Post(id, NASTY))
+            wait_for(lambda number=number: counted(engine) == number)
+    with engine.connect() as connection:
+        found = connection.execute(select(PostRow.post_id, VerdictRow.severity).join(VerdictRow, VerdictRow.post_key == PostRow.key)).all()
+    assert dict(found) == {"nice": None, "nasty": score.severity, "again": score.severity}
 
 
 def test_celerys_own_command_line_starts_a_worker_too(start, redis: Redis, redis_url: str, engine: Engine, wait_for) -> None:

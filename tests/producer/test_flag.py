@@ -33,6 +33,7 @@ FLAG = Flag(
     lane="live",
     published_at=datetime(2026, 1, 31, 12, 0, 1, tzinfo=UTC),
     rules={"harassment": 0.97},
+    severity="high",
     truncated=True,
     conversation="thread 7",
     author="ada",
@@ -65,6 +66,7 @@ def test_the_body_has_the_documented_form() -> None:
             "label": "toxic",
             "score": 0.9731,
             "rules": {"harassment": 0.97},
+            "severity": "high",
             "truncated": True,
             "adapter": "default-1",
             "policy": "threshold=0.5",
@@ -111,6 +113,14 @@ def test_a_field_that_a_newer_modq_sends_is_passed_over() -> None:
     assert opened(json.dumps(event).encode()) == FLAG
 
 
+def test_what_an_older_modq_does_not_tell_has_its_default() -> None:
+    event = json.loads(encode_flag(FLAG))
+    del event["data"]["severity"], event["data"]["rules"]
+
+    flag = opened(json.dumps(event).encode())
+    assert (flag.severity, flag.rules) == (None, {})
+
+
 def test_a_signed_body_that_is_no_flag_is_refused() -> None:
     event = json.loads(encode_flag(FLAG))
     bodies: list[object] = [
@@ -129,6 +139,7 @@ def test_a_signed_body_that_is_no_flag_is_refused() -> None:
         "source": None,
         "published_at": "2026-01-31T12:00:01",
         "rules": {"a": "b"},
+        "severity": "grave",
         "truncated": 1,
         "metadata": [],
         "revision": True,

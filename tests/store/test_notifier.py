@@ -40,7 +40,7 @@ def recorded(query: Query, attempts: int, seconds: float = 10) -> tuple[object, 
 
 
 def test_a_flag_tells_the_whole_verdict_but_the_text(endpoints: Endpoints, store: VerdictStore, notifying: Notifying, query: Query) -> None:
-    saved = verdict("7", "you idiot", source="forum", author="ada", conversation="t1", metadata={"board": "a"})
+    saved = verdict("7", "you idiot", source="forum", author="ada", conversation="t1", metadata={"board": "a"}, severity="high")
     with receiving() as receiver, notifying():
         endpoints.add(receiver.url, receiver.secret)
         store.save([saved])
@@ -50,7 +50,7 @@ def test_a_flag_tells_the_whole_verdict_but_the_text(endpoints: Endpoints, store
     headers["Webhook-Signature"] = sign(receiver.secret, webhook.id, int(webhook.timestamp), webhook.body)
     flag = open_flag(receiver.secret, headers, webhook.body)
     assert webhook.id == flag.webhook_id == f"msg_{saved.key.hex}"
-    assert (flag.type, flag.source, flag.post_id, flag.label, flag.score) == ("post.flagged", "forum", "7", "toxic", 0.9)
+    assert (flag.type, flag.source, flag.post_id, flag.label, flag.score, flag.severity) == ("post.flagged", "forum", "7", "toxic", 0.9, "high")
     assert (flag.author, flag.conversation, flag.metadata) == ("ada", "t1", {"board": "a"})
     assert flag.content_sha256 == saved.post.content_hash.hex()
     assert flag.published_at == saved.published_at

@@ -27,11 +27,12 @@ def reader(database_url: str) -> Iterator[VerdictReader]:
 
 
 def test_a_verdict_is_found_by_its_post(reader: VerdictReader, store: VerdictStore) -> None:
-    saved = verdict("7", source="forum", author="ada", metadata={"n": 1})
+    saved = verdict("7", source="forum", author="ada", metadata={"n": 1}, severity="high")
     store.save([saved])
     found = reader.get("7", source="forum")
     assert found is not None
-    assert (found.label, found.score, found.content_sha256, found.metadata) == ("toxic", 0.9, saved.post.content_hash.hex(), {"n": 1})
+    assert (found.label, found.score, found.severity, found.metadata) == ("toxic", 0.9, "high", {"n": 1})
+    assert found.content_sha256 == saved.post.content_hash.hex()
     assert reader.get("7") is None, "another source's post of the same id is another post"
 
 
@@ -59,7 +60,7 @@ def test_waiting_in_vain_is_an_error_in_time(reader: VerdictReader) -> None:
 
 
 def test_a_list_is_newest_first_and_narrowed_by_every_filter(reader: VerdictReader, store: VerdictStore) -> None:
-    for saved in (verdict("1", score=0.95), safe("2"), verdict("3", source="forum", score=0.7), safe("4", source="forum")):
+    for saved in (verdict("1", score=0.95, severity="critical"), safe("2"), verdict("3", source="forum", score=0.7, severity="medium"), safe("4", source="forum")):
         store.save([saved])
 
     def ids(**filters: object) -> list[str]:
@@ -70,6 +71,8 @@ def test_a_list_is_newest_first_and_narrowed_by_every_filter(reader: VerdictRead
     assert ids(label="toxic") == ["3", "1"]
     assert ids(source="forum") == ["4", "3"]
     assert ids(min_score=0.7) == ["3", "1"]
+    assert ids(min_severity="low") == ids(min_severity="medium") == ["3", "1"]
+    assert ids(min_severity="high") == ids(min_severity="critical") == ["1"]
     assert ids(adapter="tiny@1", label="safe") == ["4", "2"]
     assert ids(adapter="another") == []
     assert ids(since=datetime.now(UTC) + timedelta(hours=1)) == []
@@ -77,10 +80,19 @@ def test_a_list_is_newest_first_and_narrowed_by_every_filter(reader: VerdictRead
 
 
 def test_the_command_lists_one_line_each(modq: Modq, store: VerdictStore, capsys: pytest.CaptureFixture[str]) -> None:
-    store.save([verdict("1"), safe("2")])
+    for saved in (verdict("1", severity="low"), verdict("2"), safe("3")):
+        store.save([saved])
     assert modq("verdicts", "--label", "toxic", "--since", "1h") == 0
-    [line] = capsys.readouterr().out.splitlines()
-    assert line.split("\t")[1:] == ["toxic", "0.900", "default", "1", "live", "tiny@1"]
+    unknown, low = [line.split("\t")[1:] for line in capsys.readouterr().out.splitlines()]
+    assert low == ["toxic", "0.900", "low", "default", "1", "live", "tiny@1"]
+    assert unknown == ["toxic", "0.900", "-", "default", "2", "live", "tiny@1"]
+
+
+def test_the_command_lists_what_is_so_grave_or_graver(modq: Modq, store: VerdictStore, capsys: pytest.CaptureFixture[str]) -> None:
+    store.save([verdict("1", severity="low"), verdict("2", severity="high"), verdict("3", severity="critical"), verdict("4")])
+    assert modq("verdicts", "--min-severity", "high", "--json") == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {(row["post_id"], row["severity"]) for row in found} == {("2", "high"), ("3", "critical")}
 
 
 def test_the_command_writes_json(modq: Modq, store: VerdictStore, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,14 +107,17 @@ def test_showing_a_post_tells_every_content_and_what_became_of_its_deliveries(
     modq: Modq, store: VerdictStore, endpoints: Endpoints, query: Query, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endpoints.add("http://127.0.0.1/hook", new_secret())
-    store.save([verdict("1", "you idiot", source="forum")])
+    store.save([verdict("1", "you idiot", source="forum", severity="low")])
     store.save([safe("1", "you darling", source="forum")])
     assert modq("verdicts", "show", "1", "--source", "forum", "--json") == 0
     first, second = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [delivery["url"] for delivery in first["deliveries"]] == ["http://127.0.0.1/hook"]
     assert (first["label"], second["label"], second["deliveries"]) == ("toxic", "safe", [])
+    assert (first["severity"], second["severity"]) == ("low", None)
     assert modq("verdicts", "show", "1", "--source", "forum") == 0
-    assert "post.flagged to http://127.0.0.1/hook: pending" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "post.flagged to http://127.0.0.1/hook: pending" in told
+    assert "severity:       low\n" in told
 
 
 def test_a_post_without_a_verdict_is_told_by_the_exit_status(modq: Modq, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,10 +15,10 @@ from modq_worker.verdict_store import DELIVERIES_WRITTEN, KeepText, VerdictStore
 
 
 def test_a_verdict_is_stored_with_its_post(store: VerdictStore, query: Query) -> None:
-    saved = verdict("7", source="forum", author="ada", conversation="t1", language="en", metadata={"board": "a", "n": 3})
+    saved = verdict("7", source="forum", author="ada", conversation="t1", language="en", metadata={"board": "a", "n": 3}, severity="high")
     assert store.save([saved]) == 1
-    [row] = query("SELECT source, post_id, content_sha256, label, score, adapter, lane, author, metadata, text FROM verdicts_in_force")
-    assert row == ("forum", "7", saved.post.content_hash.hex(), "toxic", 0.9, "tiny@1", "live", "ada", {"board": "a", "n": 3}, saved.post.text)
+    [row] = query("SELECT source, post_id, content_sha256, label, score, severity, adapter, lane, author, metadata, text FROM verdicts_in_force")
+    assert row == ("forum", "7", saved.post.content_hash.hex(), "toxic", 0.9, "high", "tiny@1", "live", "ada", {"board": "a", "n": 3}, saved.post.text)
 
 
 def test_the_first_verdict_stands(store: VerdictStore, query: Query) -> None:

@@ -96,6 +96,7 @@ def test_an_endpoint_that_is_removed_meanwhile_refuses_no_verdict(store: Verdict
         {"score": float("nan")},
         {"score": 1.5},
         {"rules": {"insult": float("nan")}},
+        {"severity": "grave"},
         {"label": "odd"},
         {"adapter": "nul \x00"},
         {"adapter": "surrogate \ud800"},

@@ -1,4 +1,4 @@
-"""What the policy makes of a score, without a model: a safe verdict breaks no rule, however near the text came."""
+"""What the policy makes of a score, without a model: a safe verdict breaks no rule and is not grave, however near the text came."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def verdict(toxic: float) -> Verdict:
     return decide(Post(id="1", text="x"), score, Policy(0.6), adapter="a@1", lane="live", published_at=datetime.now(UTC))
 
 
-def test_a_toxic_verdict_says_which_rules_are_broken_and_a_safe_one_none() -> None:
-    assert (verdict(0.9).label, verdict(0.9).rules) == ("toxic", {"insult": 0.7})
-    assert (verdict(0.5).label, verdict(0.5).rules) == ("safe", {})
+def test_a_toxic_verdict_says_which_rules_are_broken_and_how_grave_that_is_and_a_safe_one_nothing() -> None:
+    assert (verdict(0.9).label, verdict(0.9).rules, verdict(0.9).severity) == ("toxic", {"insult": 0.7}, "low")
+    assert (verdict(0.5).label, verdict(0.5).rules, verdict(0.5).severity) == ("safe", {}, None)

@@ -7,12 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final
 
 from modq.errors import ModqError
-
-Severity = Literal["low", "medium", "high", "critical"]
-SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
+from modq.severity import SEVERITIES, Severity
 
 _BREAKS: Final = "What breaks it"
 _SAFE: Final = "What barely does not"

@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from modq.errors import ModqError
+from modq.severity import Severity
 
 FORMAT_VERSION: Final = 1
 PIN: Final = "adapter.json"
@@ -38,9 +39,6 @@ _HEADS: Final = re.compile(r"\b(score|classifier|classification_head)\b")
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-Severity = Literal["low", "medium", "high", "critical"]
-SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
-"""From the least on."""
 
 
 class AdapterRefused(ModqError):

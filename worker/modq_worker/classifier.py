@@ -12,7 +12,8 @@ from typing import Final
 import torch
 
 from modq.post import MAX_TEXT_CHARS
-from modq_worker.adapter import SEVERITIES, Adapter, Severity, load_adapter, shipped_adapter
+from modq.severity import SEVERITIES, Severity
+from modq_worker.adapter import Adapter, load_adapter, shipped_adapter
 from modq_worker.backbone import find_backbone
 from modq_worker.engine import Engine
 from modq_worker.hardware import Device, Dtype, choose_device, choose_dtype

@@ -131,6 +131,7 @@ def _delivery(row: Row[Any]) -> Delivery:
         published_at=row.published_at,
         revision=row.revision,
         rules=row.rules or {},
+        severity=row.severity,
         truncated=row.truncated,
         conversation=row.conversation,
         author=row.author,
@@ -179,7 +180,7 @@ _LEASE: Final = text("""
     SELECT leased.id, leased.endpoint_id, leased.webhook_id, leased.attempts, leased.event, leased.revision,
            e.url, e.failing_since IS NOT NULL AS failing,
            CASE WHEN e.old_secrets_until > now() THEN e.secrets ELSE e.secrets[1:1] END AS secrets,
-           v.label, v.score, v.rules, v.truncated, v.adapter, v.policy, v.stored_at,
+           v.label, v.score, v.rules, v.severity, v.truncated, v.adapter, v.policy, v.stored_at,
            p.source, p.post_id, p.content_hash, p.lane, p.conversation, p.author, p.published_at, p.metadata
     FROM leased
     JOIN endpoints e ON e.id = leased.endpoint_id

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Engine, Row, text
 
 from modq.errors import ModqError
+from modq.severity import SEVERITIES, Severity
 from modq_worker.database import create_engine
 from modq_worker.store_errors import store_errors
 from modq_worker.verdict import Label
@@ -34,6 +35,8 @@ class StoredVerdict:
     label: Label
     score: float
     rules: Mapping[str, float]
+    severity: Severity | None
+    """Of the gravest of these rules."""
     truncated: bool
     adapter: str
     policy: str
@@ -58,6 +61,8 @@ class Filter:
     since: datetime | None = None
     """Stored at or after this time."""
     min_score: float | None = None
+    min_severity: Severity | None = None
+    """This one or a graver; verdicts without one are left out."""
     limit: int = 100
 
 
@@ -131,6 +136,7 @@ class VerdictReader:
             "adapter": wanted.adapter,
             "since": wanted.since,
             "min_score": wanted.min_score,
+            "severities": wanted.min_severity and list(SEVERITIES[SEVERITIES.index(wanted.min_severity) :]),
             "limit": wanted.limit,
         }
         with store_errors(), self._engine.connect() as connection:
@@ -170,6 +176,7 @@ _MANY: Final = text("""
           AND (CAST(:adapter AS text) IS NULL OR v.adapter = :adapter)
           AND (CAST(:since AS timestamptz) IS NULL OR v.stored_at >= :since)
           AND (CAST(:min_score AS float8) IS NULL OR v.score >= :min_score)
+          AND (CAST(:severities AS text[]) IS NULL OR v.severity = ANY(CAST(:severities AS text[])))
         ORDER BY v.stored_at DESC
         LIMIT :limit
     ) AS newest

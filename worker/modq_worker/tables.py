@@ -66,6 +66,7 @@ class VerdictRow(Table):
     __table_args__ = (
         CheckConstraint("label IN ('safe', 'toxic')", name="label"),
         CheckConstraint("score BETWEEN 0 AND 1", name="score"),
+        CheckConstraint("severity IN ('low', 'medium', 'high', 'critical')", name="severity"),
         Index(None, "label", "stored_at"),
     )
 
@@ -78,6 +79,8 @@ class VerdictRow(Table):
     adapter: Mapped[str]
     policy: Mapped[str]
     stored_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    severity: Mapped[str | None]
+    """Of the gravest rule that the post breaks; absent where none is known, and from what was judged before modq kept it."""
 
 
 class EndpointRow(Table):

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from modq.post import Lane, Post
-from modq_worker.adapter import Severity
+from modq.severity import Severity
 from modq_worker.policy import Policy
 
 Label = Literal["safe", "toxic"]
@@ -40,6 +40,8 @@ class Verdict:
     label: Label
     score: float
     rules: Mapping[str, float]
+    severity: Severity | None
+    """Of the gravest rule that the post breaks; None where none is known, as of what is safe."""
     truncated: bool
     adapter: str
     policy: str
@@ -62,6 +64,7 @@ def decide(post: Post, score: Score, policy: Policy, *, adapter: str, lane: Lane
         score=score.toxic,
         # What is safe breaks no rule, however near it came.
         rules=score.rules if label == "toxic" else {},
+        severity=score.severity if label == "toxic" else None,
         truncated=score.truncated,
         adapter=adapter,
         policy=policy.name,

@@ -82,6 +82,7 @@ class VerdictStore:
             "label": verdict.label,
             "score": verdict.score,
             "rules": dict(verdict.rules) or None,
+            "severity": verdict.severity,
             "truncated": verdict.truncated,
             "adapter": verdict.adapter,
             "policy": verdict.policy,
@@ -110,6 +111,7 @@ _TYPES: Final = {
     "label": "text",
     "score": "float8",
     "rules": "jsonb",
+    "severity": "text",
     "truncated": "boolean",
     "adapter": "text",
     "policy": "text",
@@ -132,8 +134,8 @@ _SAVE: Final = text(f"""
         FROM batch
         ON CONFLICT DO NOTHING
     ), new AS (
-        INSERT INTO verdicts (post_key, revision, label, score, rules, truncated, adapter, policy)
-        SELECT key, 0, label, score, rules, truncated, adapter, policy
+        INSERT INTO verdicts (post_key, revision, label, score, rules, severity, truncated, adapter, policy)
+        SELECT key, 0, label, score, rules, severity, truncated, adapter, policy
         FROM batch
         ON CONFLICT DO NOTHING
         RETURNING post_key, revision, CASE label WHEN 'toxic' THEN 'post.flagged' ELSE 'post.passed' END AS event

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = __doc__
     parser.epilog = (
-        "A file gives one JSON object a row, in order: line, id, score, label, truncated, adapter; or line and error\n"
-        "for a row that is no post. The rows are read as `modq submit` reads them."
+        "A file gives one JSON object a row, in order: line, id, score, label, truncated, adapter, and rules and\n"
+        "severity where it is known which rules a toxic one breaks; or line and error for a row that is no post. The rows are read as `modq submit` reads them."
     )
     parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument("text", nargs="?", metavar="TEXT", help="one text to score")
@@ -122,6 +122,8 @@ def _judge_text(judge: _Judge, post: Post, *, as_json: bool) -> int:
         print(f"{told['label']}  {told['score']:.4f}{note}")
         for rule, share in sorted(told.get("rules", {}).items(), key=lambda item: -item[1]):
             print(f"  breaks {rule}  {share:.4f}")
+        if severity := told.get("severity"):
+            print(f"severity {severity}")
         print(f"threshold {judge.policy.threshold:.4g}, adapter {told['adapter']}", file=sys.stderr)
     return 0
 

@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 
+from modq.severity import SEVERITIES
 from modq_worker.listing import print_rows
 from modq_worker.reader import DeliveryReport, Filter, StoredVerdict, VerdictReader
 from modq_worker.settings import settings
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", help="only of this source's posts")
     parser.add_argument("--since", type=moment, metavar="TIME", help="stored since then: 90s, 15m, 2h, 7d ago, or 2026-01-31T12:00:00Z")
     parser.add_argument("--min-score", type=float, metavar="SCORE", help="only with this score, 0 to 1, or a higher one")
+    parser.add_argument("--min-severity", choices=SEVERITIES, help="only of posts that break a rule so grave, or a graver one")
     parser.add_argument("--adapter", help="only by the adapter of this name")
     parser.add_argument("--limit", type=_positive, default=100, help="at most so many, the newest (default: 100)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -36,13 +38,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(reader: VerdictReader, arguments: argparse.Namespace) -> int:
-    found = reader.find(Filter(arguments.label, arguments.source, arguments.adapter, arguments.since, arguments.min_score, arguments.limit))
+    wanted = Filter(
+        label=arguments.label,
+        source=arguments.source,
+        adapter=arguments.adapter,
+        since=arguments.since,
+        min_score=arguments.min_score,
+        min_severity=arguments.min_severity,
+        limit=arguments.limit,
+    )
+    found = reader.find(wanted)
     if arguments.json:
         for verdict in found:
             print(_json(asdict(verdict)))
         return 0
-    headings = ("STORED", "LABEL", "SCORE", "SOURCE", "POST", "LANE", "ADAPTER")
-    rows = ((v.stored_at, v.label, v.score, v.source, v.post_id, v.lane, v.adapter) for v in found)
+    headings = ("STORED", "LABEL", "SCORE", "SEVERITY", "SOURCE", "POST", "LANE", "ADAPTER")
+    rows = ((v.stored_at, v.label, v.score, v.severity, v.source, v.post_id, v.lane, v.adapter) for v in found)
     print_rows(headings, rows, none="No verdicts.")
     return 0
 
