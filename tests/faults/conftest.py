@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.account import Account
-from tests.faults.targets import TO_THE_SITE
+from tests.faults.targets import AFTER_AN_OUTAGE, POSTS, RATE, TO_THE_SITE
 from tests.faults.world import ROOT, World
 
 Balance = Callable[..., Account]
@@ -51,6 +51,22 @@ def balance() -> Balance:
         return account
 
     return balance
+
+
+@pytest.fixture
+def busy_world(make_world, balance: Balance) -> Callable[..., AbstractContextManager[World]]:
+    """A world to whose queue posts are being published: in the `with` block the fault befalls it, at its end the account must balance."""
+
+    @contextmanager
+    def busy(fault: str, *, posts: int = POSTS, outage: float = 0, within: float = AFTER_AN_OUTAGE, lead: float = 2, **options: object) -> Iterator[World]:
+        with make_world(**options) as world:
+            producer = world.produce(posts, RATE)
+            time.sleep(lead)
+            yield world
+            producer.wait()
+            balance(world, fault=fault, outage=outage, within=within)
+
+    return busy
 
 
 @pytest.fixture
