@@ -127,15 +127,16 @@ class Inbox:
         """Remove the entries from the queue. Safe to repeat; call it only once their outcome is committed."""
         # Not in MULTI, which a full Redis refuses. XDEL before XACK: cut in between, a pending entry without content
         # is left, which the next reader clears; the other way round, content that nobody would ever clear.
-        by_lane: dict[Lane, list[str]] = {}
+        by_lane: dict[Lane, list[Entry]] = {}
         for entry in entries:
-            by_lane.setdefault(entry.lane, []).append(entry.id)
+            by_lane.setdefault(entry.lane, []).append(entry)
         pipeline = self.redis.pipeline(transaction=False)
-        for lane, ids in by_lane.items():
+        for lane, together in by_lane.items():
+            ids = [entry.id for entry in together]
             pipeline.xdel(stream_of(lane), *ids)
             pipeline.xack(stream_of(lane), GROUP, *ids)
             # Of all, suspects or not: who was stopped during an attempt has handed the entry on under no suspicion.
-            pipeline.hdel(ATTEMPTS, *(f"{lane}/{id}" for id in ids))
+            pipeline.hdel(ATTEMPTS, *map(_attempt_field, together))
         pipeline.execute()
 
     def count_attempt(self, entry: Entry) -> int:
