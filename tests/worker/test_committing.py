@@ -1,4 +1,4 @@
-"""A batch is stored while the next is judged, one at most, and a store that hangs is not taken for one that is away."""
+"""A batch is stored while the next is judged, one of each lane at most, and a store that hangs is not taken for one that is away."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Judge:
         self.batches: list[list[str]] = []
         self.judged = threading.Condition()
 
-    def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
-        after_pass()
+    def score(self, texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
+        before_pass()
         with self.judged:
             self.batches.append(list(texts))
             self.judged.notify_all()
@@ -219,13 +219,34 @@ def test_a_post_is_judged_while_the_one_before_it_is_still_being_stored(
     assert overlapped == [True, True]
 
 
+def test_a_live_post_is_committed_while_a_batch_of_the_backlog_is_still_being_stored(
+    make_drain: Callable[..., Drain], publish: Callable[..., None], judge: Judge, store: SlowStore, redis: Redis
+) -> None:
+    publish(BATCH, "old", "backlog")
+    left: list[int] = []
+
+    def publish_live_and_wait() -> None:
+        if not left:
+            left.append(-1)
+            publish(1, "urgent")
+            deadline = time.monotonic() + 5
+            while len(judge.batches) < 2 or redis.xlen(stream_of("live")):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            left.append(left_on_queue(redis))
+
+    store.before_save = publish_live_and_wait  # type: ignore[method-assign]
+    assert make_drain(linger_seconds=1.0).run() == BATCH + 1
+    assert left == [-1, BATCH]
+
+
 def test_a_mistake_in_storing_one_batch_is_not_blamed_on_the_posts_being_judged(
     make_drain: Callable[..., Drain], publish: Callable[..., None], judge: Judge, store: SlowStore, redis: Redis, engine: Engine
 ) -> None:
     publish(1, "old", "backlog")
     judged = judge.score
 
-    def publish_live(texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
+    def publish_live(texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
         if texts == ["old 0"]:
             publish(2 * BATCH)
 
@@ -233,8 +254,8 @@ def test_a_mistake_in_storing_one_batch_is_not_blamed_on_the_posts_being_judged(
                 raise TypeError("as the test asked")
 
             store.before_save = be_mistaken  # type: ignore[method-assign]
-            after_pass()
-        return judged(texts, after_pass)
+            before_pass()
+        return judged(texts, before_pass)
 
     judge.score = publish_live  # type: ignore[method-assign]
     with pytest.raises(FailedElsewhere):

@@ -1,6 +1,6 @@
 """Stores what has become of one batch while the next is being judged, and acknowledges it once that is committed.
 
-One batch at most is on its way: while the database is away the worker holds that one and the next, and waits.
+One batch of each lane at most is on its way: while the database is away the worker holds those and the next, and waits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import structlog
 
 from modq.errors import ModqError
-from modq.post import Post
+from modq.post import LANES, Lane, Post
 from modq_worker.dead_letters import DeadLetter, DeadLetters
 from modq_worker.stream import Entry, Inbox
 from modq_worker.verdict import Verdict
@@ -66,7 +66,7 @@ class Patience:
 
 
 class Committer:
-    """Brings outcomes to the store, one batch at a time, in a thread that lives as long as the block of ``working``."""
+    """Brings outcomes to the store, one batch of each lane at a time, in threads that live as long as the block of ``working``."""
 
     def __init__(self, inbox: Inbox, store: VerdictStore, dead_letters: DeadLetters, patience: Patience, pulse: Pulse) -> None:
         self._inbox = inbox
@@ -74,32 +74,36 @@ class Committer:
         self._dead_letters = dead_letters
         self._patience = patience
         self._pulse = pulse
-        self._under_way: Future[None] | None = None
+        self._under_way: dict[Lane, Future[None]] = {}
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """At the end of the block nothing is under way any more, however it ends."""
-        with ThreadPoolExecutor(1, "committer") as self._thread:
+        with ThreadPoolExecutor(len(LANES), "committer") as self._threads:
             yield
-        self._under_way = None
+        self._under_way.clear()
 
     def commit(self, outcome: Outcome, entries: Sequence[Entry]) -> None:
-        """Begin to store the outcome of these entries, once that of the batch before is committed.
+        """Begin to store the outcome of these entries of one lane, once that of the lane's batch before is committed.
 
         Raises:
             Exception: what came between the batch before and its acknowledgement; these entries are then not begun.
         """
-        self.settle()
-        self._under_way = self._thread.submit(self._commit, outcome, entries)
+        lane = entries[0].lane
+        self._settle(lane)
+        self._under_way[lane] = self._threads.submit(self._commit, outcome, entries)
 
     def settle(self) -> None:
         """Wait until nothing is under way, for as long as the database is away; a store that hangs is the watchdog's.
 
         Raises:
-            Exception: what came between the batch and its acknowledgement.
+            Exception: what came between a batch and its acknowledgement.
         """
-        under_way, self._under_way = self._under_way, None
-        if under_way is None:
+        for lane in LANES:
+            self._settle(lane)
+
+    def _settle(self, lane: Lane) -> None:
+        if (under_way := self._under_way.pop(lane, None)) is None:
             return
         waits = self._patience.waits
         while not wait([under_way], timeout=1.0).done:
@@ -108,7 +112,7 @@ class Committer:
                 self._pulse.beat()
         under_way.result()
 
-    # In the thread
+    # In its thread
 
     def _commit(self, outcome: Outcome, entries: Sequence[Entry]) -> None:
         started = time.perf_counter()
