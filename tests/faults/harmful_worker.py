@@ -35,9 +35,10 @@ class MarkJudge:
         time.sleep(float(os.environ.get("FAULT_LOAD_SECONDS", "0")))
         return cls()
 
-    def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
+    def score(self, texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
         scores: list[Score] = []
         for start in range(0, len(texts), 64):
+            before_pass()
             for text in texts[start : start + 64]:
                 if "RAISE" in text:
                     raise RuntimeError("as the post asked")
@@ -47,7 +48,6 @@ class MarkJudge:
                     time.sleep(3600)
                 scores.append(Score(0.9 if "toxic" in text else 0.1))
             time.sleep(1 if any("SLOW" in text for text in texts) else PASS_SECONDS if len(texts) > 1 else 0)
-            after_pass()
         return scores
 
 

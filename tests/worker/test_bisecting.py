@@ -51,10 +51,10 @@ class World:
     def acknowledge(self, entries: Iterable[Entry]) -> None:
         self.acknowledged += [entry.id for entry in entries]
 
-    def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
+    def score(self, texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
+        before_pass()
         if any(text.startswith("raise") for text in texts):
             raise RuntimeError("as the text asked")
-        after_pass()
         return [Score(float("nan") if text.startswith("nan") else 0.9 if text.startswith("toxic") else 0.1) for text in texts]
 
     def save(self, verdicts: Sequence[Verdict]) -> int:

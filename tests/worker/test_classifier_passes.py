@@ -1,4 +1,4 @@
-"""Passes hold what a budget of tokens allows, and the classifier breathes after each."""
+"""Passes hold what a budget of tokens allows, and the caller has a word before each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,28 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modq_worker.engine import Engine, plan
+from modq_worker.engine import SHORT, Engine
+
+
+class RecordingModel:
+    """Notes which windows were in each pass, by their first token."""
+
+    outputs = 1
+
+    def __init__(self, *, pads: bool) -> None:
+        self.pads = pads
+        self.passes: list[list[int]] = []
+
+    def __call__(self, windows: Sequence[tuple[int, ...]]) -> torch.Tensor:
+        self.passes.append([window[0] for window in windows])
+        return torch.zeros(len(windows), 1)
+
+
+def passes_of(lengths: list[int], budget: int, *, pads: bool, short: bool = False) -> list[list[int]]:
+    """Which positions in ``lengths`` go together."""
+    model = RecordingModel(pads=pads)
+    Engine(model, budget=budget).logits([(position,) * length for position, length in enumerate(lengths)], lambda: short)
+    return model.passes
 
 
 def cost(chosen: list[int], lengths: list[int], *, pads: bool) -> int:
@@ -21,7 +42,7 @@ def cost(chosen: list[int], lengths: list[int], *, pads: bool) -> int:
 @pytest.mark.parametrize("pads", [False, True], ids=["packed", "padded"])
 @given(lengths=st.lists(st.integers(1, 256), max_size=200), budget=st.integers(1, 4096))
 def test_every_window_is_in_one_pass_and_no_pass_exceeds_the_budget(lengths: list[int], budget: int, pads: bool) -> None:
-    passes = plan(lengths, budget, pads=pads)
+    passes = passes_of(lengths, budget, pads=pads)
     assert sorted(position for chosen in passes for position in chosen) == list(range(len(lengths)))
     for chosen in passes:
         assert len(chosen) == 1 or cost(chosen, lengths, pads=pads) <= budget
@@ -31,8 +52,14 @@ def test_every_window_is_in_one_pass_and_no_pass_exceeds_the_budget(lengths: lis
 
 def test_little_of_a_padded_pass_is_padding() -> None:
     lengths = [1 + (position * 37) % 100 for position in range(500)]
-    padded = sum(cost(chosen, lengths, pads=True) for chosen in plan(lengths, 512, pads=True))
+    padded = sum(cost(chosen, lengths, pads=True) for chosen in passes_of(lengths, 512, pads=True))
     assert sum(lengths) / padded > 0.95
+
+
+def test_a_short_pass_has_a_part_of_the_tokens() -> None:
+    lengths = [10] * 60
+    assert {len(chosen) for chosen in passes_of(lengths, 300, pads=False)} == {30}
+    assert {len(chosen) for chosen in passes_of(lengths, 300, pads=False, short=True)} == {30 // SHORT}
 
 
 class CrampedModel:
@@ -74,13 +101,15 @@ def test_a_window_that_does_not_fit_by_itself_is_an_error() -> None:
         Engine(CrampedModel(2), budget=32).logits([(1, 2, 3)], lambda: None)
 
 
-def test_the_caller_is_called_after_every_pass_and_can_end_the_work() -> None:
+def test_the_caller_is_called_before_every_pass_and_can_end_the_work() -> None:
     model = CrampedModel(10_000)
+    seen: list[int] = []
 
     def stop() -> None:
+        seen.append(len(model.sizes))
         if len(model.sizes) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         Engine(model, budget=32).logits(WINDOWS, stop)
-    assert len(model.sizes) == 3
+    assert seen == [0, 1, 2, 3]

@@ -56,6 +56,6 @@ def test_a_text_of_more_windows_than_are_judged_says_truncated(tiny: Tiny) -> No
 
 def test_a_text_too_long_to_be_a_post_is_judged_in_part_and_says_so(classifier: Classifier) -> None:
     passes: list[int] = []
-    [score] = classifier.score(["kal " * 3_000_000], after_pass=lambda: passes.append(1))
+    [score] = classifier.score(["kal " * 3_000_000], before_pass=lambda: passes.append(1))
     assert score.truncated
     assert len(passes) <= 16

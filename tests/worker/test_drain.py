@@ -24,20 +24,24 @@ from modq_worker.watchdog import Pulse
 
 
 class ScriptedJudge:
-    """Four texts a pass; toxic if the text says so, and trouble if it asks for it."""
+    """Four texts a pass, two in a short one; toxic if the text says so, and trouble if it asks for it."""
 
     def __init__(self) -> None:
         self.passes: list[list[str]] = []
 
-    def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
-        scores = []
-        for start in range(0, len(texts), 4):
-            batch = list(texts[start : start + 4])
+    def during_pass(self) -> None:
+        """Nothing, unless a test replaces it."""
+
+    def score(self, texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
+        scores: list[Score] = []
+        while len(scores) < len(texts):
+            size = 2 if before_pass() else 4
+            batch = list(texts[len(scores) : len(scores) + size])
             self.passes.append(batch)
+            self.during_pass()
             if any("RAISE" in text for text in batch):
                 raise RuntimeError("as the test asked")
             scores += [Score(float("nan") if "NAN" in text else 0.9 if "toxic" in text else 0.1) for text in batch]
-            after_pass()
         return scores
 
 
@@ -111,18 +115,73 @@ def test_a_post_sent_twice_is_judged_once_and_an_edited_one_again(drain: Drain, 
     assert left_on_queue(redis) == 0
 
 
-def test_live_posts_do_not_wait_for_the_backlog(drain: Drain, publish: Callable[..., None], judge: ScriptedJudge, redis: Redis) -> None:
+@pytest.fixture
+def during_pass(judge: ScriptedJudge) -> Callable[[int, Callable[[], object]], None]:
+    """Does something in the middle of the pass of this number, the first one being 1."""
+
+    def plan(number: int, do: Callable[[], object]) -> None:
+        doing[number] = do
+
+    doing: dict[int, Callable[[], object]] = {}
+    judge.during_pass = lambda: doing.get(len(judge.passes), lambda: None)()  # type: ignore[method-assign]
+    return plan
+
+
+def test_a_live_post_waits_for_the_pass_in_progress_and_not_for_the_batch(
+    drain: Drain, publish: Callable[..., None], judge: ScriptedJudge, during_pass: Callable[..., None]
+) -> None:
+    publish(*posts(40, "old"), lane="backlog")
+    during_pass(3, lambda: publish(Post("1", "urgent")))
+    assert drain.run() == 41
+    assert judge.passes[3] == ["urgent"]
+
+
+def test_a_live_post_that_comes_while_a_batch_of_the_backlog_is_made_ready_waits_for_no_pass_of_it(
+    drain: Drain, publish: Callable[..., None], judge: ScriptedJudge
+) -> None:
     publish(*posts(40, "old"), lane="backlog")
     judged = judge.score
 
-    def score_and_publish(texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
-        if len(judge.passes) == 0:
-            publish(Post("urgent", "urgent"))
-        return judged(texts, after_pass)
+    def publish_and_score(texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
+        if not judge.passes:
+            publish(Post("1", "urgent"))
+        return judged(texts, before_pass)
 
-    judge.score = score_and_publish  # type: ignore[method-assign]
+    judge.score = publish_and_score  # type: ignore[method-assign]
     drain.run()
-    assert judge.passes[1] == ["urgent"]
+    assert judge.passes[0] == ["urgent"]
+
+
+def test_a_live_post_that_comes_while_another_is_judged_waits_for_no_pass_of_the_backlog(
+    drain: Drain, publish: Callable[..., None], judge: ScriptedJudge, during_pass: Callable[..., None]
+) -> None:
+    publish(*posts(40, "old"), lane="backlog")
+    during_pass(1, lambda: publish(Post("1", "urgent")))
+    during_pass(2, lambda: publish(Post("2", "urgent too")))
+    drain.run()
+    assert judge.passes[1:3] == [["urgent"], ["urgent too"]]
+
+
+def test_passes_of_the_backlog_are_short_while_live_posts_keep_coming(
+    drain: Drain, publish: Callable[..., None], judge: ScriptedJudge, during_pass: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "_LIVELY_SECONDS", 0.2)
+    publish(*posts(20, "old"), lane="backlog")
+    during_pass(1, lambda: publish(Post("1", "urgent")))
+    during_pass(4, lambda: time.sleep(0.25))
+    drain.run()
+    assert [len(judged) for judged in judge.passes] == [4, 1, 2, 2, 4, 4, 4]
+
+
+def test_more_live_posts_than_can_be_judged_do_not_stop_the_backlog(
+    drain: Drain, publish: Callable[..., None], judge: ScriptedJudge, during_pass: Callable[..., None]
+) -> None:
+    publish(*posts(8, "old"), lane="backlog")
+    for number in (1, 2, 3):
+        during_pass(number, lambda: publish(*posts(64, "flood")))
+    drain.run()
+    backlog = [number for number, judged in enumerate(judge.passes) if judged[0].startswith("old")]
+    assert backlog == [0, 1 + 64 // 4], "one batch of the flood, then the backlog's next pass, which is a full one"
 
 
 def test_unreadable_entries_become_dead_letters_and_their_neighbours_do_not(
@@ -170,7 +229,7 @@ def test_a_broken_model_ends_the_process_and_parks_nothing(
     def end(why: str) -> None:
         raise Ended(why)
 
-    def broken(texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
+    def broken(texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
         raise RuntimeError("out of order")
 
     monkeypatch.setattr(tasks, "end_process", end)
@@ -215,6 +274,20 @@ def test_a_suspect_whose_verdict_was_committed_before_each_death_is_not_parked_a
     assert left_on_queue(redis) == 0
 
 
+def test_live_posts_go_before_the_next_suspect_and_none_is_under_way_while_it_is_judged(
+    make_drain: Callable[..., Drain], publish: Callable[..., None], judge: ScriptedJudge, during_pass: Callable[..., None], redis: Redis, redis_url: str
+) -> None:
+    publish(*posts(2, "suspect"), lane="backlog")
+    Inbox(connect(redis_url), "victim").read_new("backlog", 10)
+    time.sleep(1.05)
+    under_way: list[int] = []
+    during_pass(1, lambda: publish(Post("1", "urgent")))
+    during_pass(3, lambda: under_way.append(left_on_queue(redis) - 1))
+    make_drain("rescuer").run()
+    assert judge.passes == [["suspect 0"], ["urgent"], ["suspect 1"]]
+    assert under_way == [0]
+
+
 class EndOfProcess(BaseException):
     pass
 
@@ -248,9 +321,9 @@ def test_a_drain_that_is_told_to_stop_leaves_the_rest_to_others(
     first, second = make_drain("first"), make_drain("second")
     judged = judge.score
 
-    def score_then_stop(texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
+    def score_then_stop(texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
         first.stop()
-        return judged(texts, after_pass)
+        return judged(texts, before_pass)
 
     judge.score = score_then_stop  # type: ignore[method-assign]
     first.run()

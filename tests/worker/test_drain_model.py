@@ -51,14 +51,14 @@ class CrashingJudge:
     def __init__(self, at: Callable[[str], None]) -> None:
         self._at = at
 
-    def score(self, texts: Sequence[str], after_pass: Hook = lambda: None) -> list[Score]:
+    def score(self, texts: Sequence[str], before_pass: Hook = lambda: None) -> list[Score]:
         self._at("read")
         for start in range(0, len(texts), 2):
+            before_pass()
             if any("KILL" in each for each in texts[start : start + 2]):
                 raise Crash
             if any("RAISE" in each for each in texts[start : start + 2]):
                 raise RuntimeError("as the text asked")
-            after_pass()
         self._at("classified")
         return [Score(0.9 if "toxic" in each else 0.1) for each in texts]
 

@@ -34,7 +34,7 @@ class SlowJudge:
     def __init__(self) -> None:
         self.began, self.go_on = threading.Event(), threading.Event()
 
-    def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
+    def score(self, texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
         self.began.set()
         assert self.go_on.wait(20)
         return [Score(0.1) for _ in texts]
@@ -43,7 +43,7 @@ class SlowJudge:
 class Hasty:
     """Judges everything alike."""
 
-    def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
+    def score(self, texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
         return [Score(0.1) for _ in texts]
 
 

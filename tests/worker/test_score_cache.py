@@ -21,11 +21,11 @@ class Recorder:
         self.asked: list[list[str]] = []
         self.broken = False
 
-    def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
+    def score(self, texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
         self.asked.append(list(texts))
+        before_pass()
         if self.broken:
             raise RuntimeError("out of order")
-        after_pass()
         return [Score(math.nan if text == "nan" else len(text) / 100, truncated=len(text) > 50) for text in texts]
 
 
@@ -52,8 +52,8 @@ def test_a_text_is_judged_once_whichever_worker_meets_it_again(worker: Callable[
 
 def test_what_rules_a_text_breaks_is_remembered_too(redis: Redis, redis_url: str) -> None:
     class Strict(Recorder):
-        def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
-            super().score(texts, after_pass)
+        def score(self, texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
+            super().score(texts, before_pass)
             return [Score(0.9, rules={"insult": 0.7}, severity="low") for _ in texts]
 
     strict = Strict()
@@ -123,6 +123,28 @@ def test_a_classifier_that_failed_is_asked_itself_until_it_works(worker: Callabl
     assert len(recorder.asked) == asked
 
 
+def test_what_goes_before_a_pass_is_answered_from_memory_too(worker: Callable[..., CachingJudge], recorder: Recorder) -> None:
+    worker().score(["live"])
+    judge = worker()
+    judge.score(["backlog"], before_pass=lambda: judge.score(["live"]) and None)
+    assert recorder.asked == [["live"], ["backlog"]]
+
+
+def test_a_classifier_that_fails_after_what_went_before_the_pass_did_not_is_asked_itself(worker: Callable[..., CachingJudge], recorder: Recorder) -> None:
+    judge = worker()
+    judge.score(["Good morning."])
+
+    def live_first() -> None:
+        if not recorder.broken and len(recorder.asked) == 2:
+            judge.score(["live"])
+            recorder.broken = True
+
+    with pytest.raises(RuntimeError):
+        judge.score(["backlog"], before_pass=live_first)
+    with pytest.raises(RuntimeError):
+        judge.score(["Good morning."])
+
+
 def test_without_the_server_everything_is_judged(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     judge = CachingJudge(recorder, connect("redis://127.0.0.1:1/0"), adapter="tiny@1", size=10)
     assert judge.score(["hello"]) == judge.score(["hello"]) == [Score(0.05)]
@@ -149,7 +171,7 @@ def test_it_asks_again_when_the_server_is_back(worker: Callable[..., CachingJudg
     assert len(recorder.asked) == 2
 
 
-def test_after_each_pass_the_caller_is_called(worker: Callable[..., CachingJudge]) -> None:
+def test_before_each_pass_the_caller_is_called(worker: Callable[..., CachingJudge]) -> None:
     passes: list[int] = []
-    worker().score(["hello"], after_pass=lambda: passes.append(1))
+    worker().score(["hello"], before_pass=lambda: passes.append(1))
     assert passes == [1]

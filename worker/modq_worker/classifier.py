@@ -17,6 +17,7 @@ from modq_worker.adapter import Adapter, load_adapter, shipped_adapter
 from modq_worker.backbone import find_backbone
 from modq_worker.engine import Engine
 from modq_worker.hardware import Device, Dtype, choose_device, choose_dtype
+from modq_worker.judge import BeforePass
 from modq_worker.lora import load_model, load_tokenizer
 from modq_worker.packed import PackedModel
 from modq_worker.padded import PaddedModel
@@ -79,26 +80,26 @@ class Classifier:
             engine.fit(CPU_PASS_SECONDS)
         return cls(adapter, tokens, engine)
 
-    def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
+    def score(self, texts: Sequence[str], before_pass: BeforePass = lambda: None) -> list[Score]:
         """The score of each text, in order. What else is in the call changes it by rounding only.
 
         A text counts as toxic as its most toxic window, in the text as written or with its disguises taken off.
-        ``after_pass`` is called after every forward pass; what it raises ends the call.
+        ``before_pass`` is called before every forward pass, which is a short one if that says so; what it raises ends the call.
         """
         read = [self.readings(text[:MAX_TEXT_CHARS]) for text in texts]
         # What several texts say, in whatever disguise, is judged once.
-        judged = self._judge(list(dict.fromkeys(chain.from_iterable(read))), after_pass)
+        judged = self._judge(list(dict.fromkeys(chain.from_iterable(read))), before_pass)
         return [_worst([judged[reading] for reading in own], cut=len(text) > MAX_TEXT_CHARS) for text, own in zip(texts, read, strict=True)]
 
-    def _judge(self, readings: Sequence[str], after_pass: Callable[[], None]) -> dict[str, Score]:
+    def _judge(self, readings: Sequence[str], before_pass: BeforePass) -> dict[str, Score]:
         """The score of each reading: that of its most toxic window."""
         tokenised = self.tokens.read(readings)
-        scores = iter(self._score_windows([window for reading in tokenised for window in reading.windows], after_pass))
+        scores = iter(self._score_windows([window for reading in tokenised for window in reading.windows], before_pass))
         worst = [_worst([next(scores) for _ in reading.windows], cut=reading.truncated) for reading in tokenised]
         return dict(zip(readings, worst, strict=True))
 
-    def _score_windows(self, windows: Sequence[Window], after_pass: Callable[[], None]) -> list[Score]:
-        logits = self.engine.logits(windows, after_pass).double()
+    def _score_windows(self, windows: Sequence[Window], before_pass: BeforePass) -> list[Score]:
+        logits = self.engine.logits(windows, before_pass).double()
         margins = (logits[:, 1:2] - logits[:, 0:1]) / self.adapter.temperature
         return [self._score(*probabilities) for probabilities in torch.sigmoid(torch.cat([margins, logits[:, 2:]], dim=1)).tolist()]
 

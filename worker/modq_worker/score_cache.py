@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 from redis import Redis, RedisError, ResponseError
 
+from modq_worker.judge import BeforePass, Judge
 from modq_worker.verdict import Score
 
 NEW: Final = "modq:scores:new"
@@ -26,17 +27,13 @@ _REST_SECONDS: Final = 30.0
 log = structlog.get_logger(__name__)
 
 
-class _Judge(Protocol):
-    def score(self, texts: Sequence[str], after_pass: Callable[[], None] = ...) -> list[Score]: ...
-
-
 class CachingJudge:
     """Answers for the classifier where it has said the same before, on this worker or another.
 
     A cache that is away, full or forbidden costs the saving and nothing else. Not for use from two threads at once.
     """
 
-    def __init__(self, judge: _Judge, redis: Redis, *, adapter: str, size: int) -> None:
+    def __init__(self, judge: Judge, redis: Redis, *, adapter: str, size: int) -> None:
         self._judge = judge
         self._redis: Any = redis
         self._adapter = adapter
@@ -44,13 +41,13 @@ class CachingJudge:
         self._rest_until = 0.0
         self._judge_failed = False
 
-    def score(self, texts: Sequence[str], after_pass: Callable[[], None] = lambda: None) -> list[Score]:
+    def score(self, texts: Sequence[str], before_pass: BeforePass = lambda: None) -> list[Score]:
         """As the classifier's; texts that are remembered take no forward pass."""
         digests = [self._digest(text) for text in texts]
         scores = self._remembered(digests)
         unknown = {digest: text for digest, text in zip(digests, texts, strict=True) if digest not in scores}
         if unknown:
-            judged = dict(zip(unknown, self._ask(list(unknown.values()), after_pass), strict=True))
+            judged = dict(zip(unknown, self._ask(list(unknown.values()), before_pass), strict=True))
             self._remember(judged)
             scores |= judged
         return [scores[digest] for digest in digests]
@@ -58,10 +55,13 @@ class CachingJudge:
     def _digest(self, text: str) -> bytes:
         return hashlib.sha256(f"{self._adapter}\0{text}".encode(errors="surrogatepass")).digest()[:16]
 
-    def _ask(self, texts: list[str], after_pass: Callable[[], None]) -> list[Score]:
+    def _ask(self, texts: list[str], before_pass: BeforePass) -> list[Score]:
         # Who asks again after a failure wants to know whether the classifier works, which no memory can tell.
-        self._judge_failed = True
-        scores = self._judge.score(texts, after_pass)
+        try:
+            scores = self._judge.score(texts, before_pass)
+        except BaseException:
+            self._judge_failed = True
+            raise
         self._judge_failed = False
         return scores
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import structlog
 from redis import RedisError
@@ -19,30 +19,20 @@ from modq.post import LANES, Post, decode
 from modq_worker.committer import Committer, Outcome, Patience, Stopping, halves, letter
 from modq_worker.dead_letters import DeadLetters
 from modq_worker.hung import end_process
+from modq_worker.judge import Judge
 from modq_worker.policy import Policy
 from modq_worker.stream import Entry, Inbox
-from modq_worker.verdict import Score, Verdict, decide
+from modq_worker.verdict import Verdict, decide
 from modq_worker.verdict_store import StoreUnavailable, VerdictStore
 from modq_worker.watchdog import Pulse
 
 _HARMLESS: Final = "Good morning, everyone."
 _TURN_SECONDS: Final = 10.0
 """A drain that has run for so long goes back to Celery, which has its own things to see to, as soon as nothing waits."""
+_LIVELY_SECONDS: Final = 1.0
+"""For so long after a live post the passes of the backlog are short: where one came, another may."""
 
 log = structlog.get_logger(__name__)
-
-
-class Judge(Protocol):
-    """What the drain needs of a classifier."""
-
-    def score(self, texts: Sequence[str], after_pass: AfterPass = ...) -> list[Score]:
-        """One score per text, in their order; ``after_pass`` is called after each forward pass."""
-
-
-class AfterPass(Protocol):
-    """Called between two forward passes."""
-
-    def __call__(self) -> None: ...
 
 
 class Readable(NamedTuple):
@@ -53,7 +43,7 @@ class Readable(NamedTuple):
 
 
 class FailedElsewhere(Exception):
-    """Something failed between two passes, for which none of the posts in them is to blame."""
+    """Something failed before a pass, for which none of the posts in it is to blame."""
 
 
 class Drain:
@@ -85,7 +75,9 @@ class Drain:
         self._stopping = threading.Event()
         self._patience = Patience(self._stopping)
         self._committer = Committer(inbox, store, dead_letters, self._patience, pulse)
+        self._finished = 0
         self._linger_until = 0.0
+        self._lively_until = 0.0
         self._cut_short = True
         """Whether this consumer may hold entries of a batch that it did not finish."""
 
@@ -99,25 +91,26 @@ class Drain:
         Returns:
             How many entries got an outcome.
         """
-        finished = 0
+        self._finished = 0
         self._linger_until = time.monotonic() + _TURN_SECONDS
         with self._pulse.working(), suppress(Stopping), self._committer.working():
-            while (step := self._step()) is not None:
-                finished += step
-        return finished
+            while self._step():
+                pass
+        return self._finished
 
-    def _step(self) -> int | None:
-        """Judge one batch; None when nothing waits and all is committed."""
+    def _step(self) -> bool:
+        """Judge one batch; False when nothing waits and all is committed."""
         self._go_on()
         try:
             if batch := self._next_batch():
-                return self._finish(batch)
+                self._finish(batch)
+                return True
             self._committer.settle()
-            return None
+            return False
         except RedisError as error:
             self._cut_short = True
             self._wait("the queue", error, 0.5)
-            return 0
+            return True
         except BaseException:
             self._cut_short = True
             raise
@@ -151,18 +144,18 @@ class Drain:
             return self._inbox.read_soon(self._batch_posts, self._linger_seconds)
         return []
 
-    def _finish(self, entries: list[Entry]) -> int:
+    def _finish(self, entries: list[Entry]) -> None:
         """Bring every entry to its outcome, suspects one by one."""
         for lane in LANES:
             if together := [entry for entry in entries if entry.lane == lane and not entry.suspect]:
                 self._judge_batch(together)
         for entry in entries:
             if entry.suspect:
+                self._live_first()
                 # If it kills the worker, it is to be the only one that had not come to its end.
                 self._committer.settle()
-                self._go_on()
                 self._judge_suspect(entry)
-        return len(entries)
+        self._finished += len(entries)
 
     def _judge_suspect(self, entry: Entry) -> None:
         """Judge alone what a dead worker held: if it kills this one too, its neighbours are not with it."""
@@ -219,24 +212,37 @@ class Drain:
                 self._classify(half, outcome)
 
     def _decide(self, posts: list[Readable]) -> list[tuple[Entry, Verdict]]:
-        after_pass = self._go_on if posts[0].entry.lane == "live" else self._look_at_live
-        scores = self._judge.score([post.text for _, post in posts], after_pass=after_pass)
+        entry = posts[0].entry
+        before_pass = self._go_on if entry.lane == "live" or entry.suspect else self._live_first
+        scores = self._judge.score([post.text for _, post in posts], before_pass=before_pass)
         judged = []
         for (entry, post), score in zip(posts, scores, strict=True):
             verdict = decide(post, score, self._policy, adapter=self._adapter, lane=entry.lane, published_at=entry.published_at)
             judged.append((entry, verdict))
         return judged
 
-    def _look_at_live(self) -> None:
-        """Between two backlog passes: a live post waits for one of them at most."""
+    def _live_first(self) -> bool:
+        """Before a pass of the backlog: a live post waits for one of these at most, and for a short one where others came just before.
+
+        Returns:
+            Whether the pass is to be a short one.
+        """
         self._go_on()
-        if "live" in self._inbox.lanes and (live := self._inbox.read_new("live", self._batch_posts)):
-            try:
-                self._judge_batch(live)
-            except (Stopping, RedisError):
-                raise
-            except Exception as error:
-                raise FailedElsewhere from error
+        while "live" in self._inbox.lanes and (live := self._inbox.read_new("live", self._batch_posts)):
+            self._finish_in_between(live)
+            if len(live) == self._batch_posts:
+                # More come than can be judged: no pass is short enough to help them, and the backlog is to go on at all.
+                return False
+            self._lively_until = time.monotonic() + _LIVELY_SECONDS
+        return time.monotonic() < self._lively_until
+
+    def _finish_in_between(self, live: list[Entry]) -> None:
+        try:
+            self._finish(live)
+        except (Stopping, RedisError):
+            raise
+        except Exception as error:
+            raise FailedElsewhere from error
 
     def _check_model(self, posts: list[Readable], error: Exception) -> None:
         """A model that cannot judge a harmless text either is broken, and no post is to blame."""
