@@ -1,7 +1,8 @@
 """How long a live post waits: python benchmarks/latency.py, from the call that publishes it to its acknowledgement, after the commit.
 
 Posts come at random, 50 a second on average, to one real worker with the default model: once with nothing else to do, and
-once while it drains a backlog. Measure it on a machine that is otherwise idle: the load that it found is written with the figures.
+once while it drains a backlog, which must last to the end: how much of it was left is written with the figures. Measure it on a
+machine that is otherwise idle: so is the load that it found.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count
 
 import redis
@@ -22,8 +24,9 @@ from stand import Stand, like_posts
 
 from modq import Post, Producer
 from modq.post import Lane, stream_of
+from modq_worker.stream import GROUP
 
-LIVE_POSTS, BACKLOG_POSTS, RATE = 1_000, 200_000, 50.0
+LIVE_POSTS, BACKLOG_POSTS, RATE = 1_000, 1_000_000, 50.0
 SMOKE_POSTS, SMOKE_RATE = 50, 200.0
 
 
@@ -41,18 +44,31 @@ def main() -> None:
         idle, busy = [], []
         for _ in range(1 if chosen.smoke else chosen.rounds):
             idle.append(bench.waits(posts, rate))
-            bench.pile_up(backlog)
-            busy.append(bench.waits(posts, rate))
-            bench.clear()
+            busy.append(bench.waits_beside(posts, rate, backlog))
         stand.wait_until_drained()
-    report("latency", findings(idle, busy, backlog), chosen, load_before=load_before, backlog=backlog, posts_per_second=rate)
+    left = min(beside.left for beside in busy)
+    if not left and not chosen.smoke:
+        sys.exit("the backlog ran out before the end: make it larger")
+    facts = {"load_before": load_before, "backlog": backlog, "backlog_left": left, "posts_per_second": rate}
+    report("latency", findings(idle, busy, backlog), chosen, **facts)
 
 
-def findings(idle: list[list[float]], busy: list[list[float]], backlog: int) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a round beside a backlog gave."""
+
+    waits: list[float]
+    drained_per_second: float
+    """Posts of the backlog that were judged meanwhile."""
+    left: int
+    """Posts of the backlog that still waited at the end."""
+
+
+def findings(idle: list[list[float]], busy: list[Beside], backlog: int) -> list[Finding]:
     """The middle and the slow end of each, a round each."""
-    found = []
+    found = [Finding(f"of the backlog of {backlog:,}, judged meanwhile", "posts/s", Spread.of([beside.drained_per_second for beside in busy]))]
     for name, centile in (("p50", 50), ("p99", 99)):
-        alone, beside = ([percentile(waits, centile) for waits in each] for each in (idle, busy))
+        alone, beside = ([percentile(waits, centile) for waits in each] for each in (idle, [beside.waits for beside in busy]))
         found.append(Finding(f"live latency {name}, nothing else to do", "ms", Spread.of(alone), headline=True))
         found.append(Finding(f"live latency {name}, beside a backlog of {backlog:,}", "ms", Spread.of(beside), headline=True))
         found.append(Finding(f"{name}, beside a backlog against without", "times", Spread.of([b / a for a, b in zip(alone, beside, strict=True)])))
@@ -84,19 +100,29 @@ class Bench:
             sys.exit("what left the queue is not what was published")
         return [leaving.left[id] - began for id, began in published.items()]
 
-    def pile_up(self, posts: int) -> None:
+    def waits_beside(self, posts: int, rate: float, backlog: int) -> Beside:
+        """The same while the worker drains a backlog, of which nothing is left afterwards."""
+        self._pile_up(backlog)
+        before, began = self._waiting("backlog"), time.perf_counter()
+        waits = self.waits(posts, rate)
+        left, seconds = self._waiting("backlog"), time.perf_counter() - began
+        self._clear()
+        return Beside(waits, (before - left) / seconds, left)
+
+    def _pile_up(self, posts: int) -> None:
         """Fill the other lane, and see that the worker is at it."""
         seed = next(self._seeds)
         with Producer(self._stand.valkey.url) as producer:
             producer.submit_many(like_posts(posts, f"backlog-{seed}", seed), "backlog")
         waiting = self._waiting("backlog")
         self._stand.wait_until(lambda: self._waiting("backlog") < waiting, "the backlog", 60)
+        # After so much was published Valkey writes its file anew, which is no part of draining.
+        self._stand.wait_until(lambda: not self._stand.redis.info("persistence")["aof_rewrite_in_progress"], "Valkey's file", 120)
 
-    def clear(self) -> None:
-        """Take away what is left of the backlog, which must not have run out meanwhile."""
-        if not self._waiting("backlog"):
-            print("the backlog ran out before the end: make it larger", file=sys.stderr)
+    def _clear(self) -> None:
+        """Take away what is left of the backlog, and see that the worker is through with what it had taken of it."""
         self._stand.redis.xtrim(stream_of("backlog"), maxlen=0, approximate=False)
+        self._stand.wait_until(lambda: not self._stand.redis.xpending(stream_of("backlog"), GROUP)["pending"], "the last batch", 60)
 
     def _waiting(self, lane: Lane) -> int:
         return int(self._stand.redis.xlen(stream_of(lane)))
