@@ -152,6 +152,15 @@ def test_a_live_post_that_comes_while_a_batch_of_the_backlog_is_made_ready_waits
     assert judge.passes[0] == ["urgent"]
 
 
+def test_a_live_post_waits_for_no_more_than_a_portion_of_long_posts_to_be_made_ready(
+    drain: Drain, publish: Callable[..., None], judge: ScriptedJudge, engine: Engine
+) -> None:
+    publish(*(Post(f"{number}", f"{number} " * 40_000) for number in range(5)), *posts(3), lane="backlog")
+    assert drain.run() == 8
+    assert [len(judged) for judged in judge.passes] == [3, 4, 1]
+    assert len(labels(engine)) == 8
+
+
 def test_a_live_post_that_comes_while_another_is_judged_waits_for_no_pass_of_the_backlog(
     drain: Drain, publish: Callable[..., None], judge: ScriptedJudge, during_pass: Callable[..., None]
 ) -> None:
