@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 import types
 from collections.abc import Callable, Sequence
@@ -68,6 +69,11 @@ def die_after(point: str, owner: type, name: str, *, calls_before: int = CALLS_B
     setattr(owner, name, and_die)
 
 
+def die_soon(point: str) -> None:
+    """Die while Postgres is at the statement that is sent now, or has just committed it and nobody knows."""
+    threading.Timer(0.002, die, [point]).start()
+
+
 def set_up(point: str) -> None:
     """Arrange for death at ``point``, if it is one of a worker's."""
     from sqlalchemy import Engine, event
@@ -81,9 +87,9 @@ def set_up(point: str) -> None:
         die_after(point, Inbox, "read_soon")
     elif point == "after_classify":
         die_after(point, Drain, "_decide")
-    elif point == "after_insert":
-        commits = iter(range(1_000_000))
-        event.listen(Engine, "commit", lambda _: next(commits) >= CALLS_BEFORE_DEATH and die(point))
+    elif point == "during_insert":
+        statements = iter(range(1_000_000))
+        event.listen(Engine, "before_cursor_execute", lambda *_: next(statements) >= CALLS_BEFORE_DEATH and die_soon(point))
     elif point == "after_commit":
         die_after(point, VerdictStore, "save")
     elif point == "after_acknowledge":

@@ -41,7 +41,7 @@ def test_all_workers_are_killed(make_world, balance) -> None:
     [
         pytest.param("after_read", marks=pytest.mark.faults_long),
         pytest.param("after_classify", marks=pytest.mark.faults_long),
-        pytest.param("after_insert", marks=pytest.mark.faults_long),
+        pytest.param("during_insert", marks=pytest.mark.faults_long),
         "after_commit",
         pytest.param("after_acknowledge", marks=pytest.mark.faults_long),
     ],
@@ -50,7 +50,7 @@ def test_a_worker_dies_at_a_point_of_the_code(point: str, make_world, balance) -
     with make_world(fault_at=point) as world:
         world.produce(FEWER_POSTS, RATE).wait()
         balance(world, fault=f"kill -9 {point.replace('_', ' ')}", within=AFTER_A_WORKER_DIED)
-        # Seen to fail with acknowledge before commit: after_read to after_insert lose posts. And it did die:
+        # Seen to fail with acknowledge before commit: after_read to during_insert lose posts. And it did die:
         assert (world.folder / f"died-{point}-0").exists()
 
 

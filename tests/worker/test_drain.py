@@ -290,7 +290,14 @@ def test_live_posts_go_before_the_next_suspect_and_none_is_under_way_while_it_is
     Inbox(connect(redis_url), "victim").read_new("backlog", 10)
     time.sleep(1.05)
     under_way: list[int] = []
-    during_pass(1, lambda: publish(Post("1", "urgent")))
+    judged = judge.score
+
+    def publish_and_score(texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
+        if not judge.passes:
+            publish(Post("1", "urgent"))
+        return judged(texts, before_pass)
+
+    judge.score = publish_and_score  # type: ignore[method-assign]
     during_pass(3, lambda: under_way.append(left_on_queue(redis) - 1))
     make_drain("rescuer").run()
     assert judge.passes == [["suspect 0"], ["urgent"], ["suspect 1"]]
