@@ -25,13 +25,16 @@ from modq_worker.text import clean, readings, windows
         ("\u202eidiot\u202c", "idiot"),
         ("i\u00add\ufe0fi\U000e0041ot", "idiot"),
         ("  an \n\t idiot\u3000", "an idiot"),
+        ("you аre аn іdіоt", "you are an idiot"),
+        ("уου ѕtupid ρig, ԁіе", "you stupid pig, die"),
+        ("Спасибо, idiоt", "Спасибо, idiot"),
     ],
 )
 def test_a_disguise_comes_off(disguised: str, plain: str) -> None:
     assert clean(disguised) == plain
 
 
-@pytest.mark.parametrize("text", ["Việt Nam", "हिन्दी में लिखा", "שָׁלוֹם", "naïve café", "日本語のテキスト", "👍🏽 ok"])
+@pytest.mark.parametrize("text", ["Việt Nam", "हिन्दी में लिखा", "שָׁלוֹם", "naïve café", "日本語のテキスト", "👍🏽 ok", "Ты соска, а не оса", "καλημέρα φίλε", "Привет из Омска, ok?"])
 def test_what_a_language_needs_stays(text: str) -> None:
     assert clean(text) == unicodedata.normalize("NFKC", text)
 

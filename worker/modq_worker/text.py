@@ -16,6 +16,12 @@ _INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
+_LOOK_ALIKES: Final = str.maketrans(
+    "асԁеёԍһіїјкӏмнорԛгѕтуѵԝхвАВСЕЁНІЇЈКМОРԚЅТУԜХ" "αβγεικνορτυχωΑΒΕΖΗΙΚΜΝΟΡΤΥΧ" "աօսոհցԼՕՍ" "ıɑɡ",
+    "acdeeghiijklmhopqrstyvwxbABCEEHIIJKMOPQSTYWX" "abyeiknoptuxwABEZHIKMNOPTYX" "wounhgLOU" "iag",
+)
+"""Letters of Cyrillic, Greek, Armenian and Latin's rarer corners that pass for a Latin one, most of them in Unicode's list of confusables."""
+_WORD: Final = re.compile(r"[^\W\d_]+")
 _MOST_MARKS: Final = 4
 """Combining marks in a row that some language needs; a longer pile is decoration."""
 
@@ -39,13 +45,13 @@ def readings(text: str) -> tuple[str, ...]:
 def clean(text: str) -> str:
     """``text`` without invisible characters and piled-up marks, in ordinary letters (NFKC), white space collapsed.
 
-    Undoes zero-width, fullwidth, mathematical, circled and zalgo disguises; homoglyphs and leetspeak stay. At most
+    Undoes zero-width, fullwidth, mathematical, circled, zalgo and look-alike disguises; leetspeak stays. At most
     ``MAX_TEXT_CHARS`` of the text are read. Takes time in proportion to the text, whatever it holds.
     """
     text = text[:MAX_TEXT_CHARS]
     if not text.isascii():
         # Python before 3.11.8 normalises a run of marks in quadratic time, so the piles go first.
-        text = unicodedata.normalize("NFKC", _without_piles(_INVISIBLE.sub("", text)))
+        text = _in_latin(unicodedata.normalize("NFKC", _without_piles(_INVISIBLE.sub("", text))))
     # NFKC can make one character eighteen.
     return " ".join(text[:MAX_TEXT_CHARS].split())
 
@@ -61,6 +67,21 @@ def windows(tokens: int, *, size: int, stride: int, most: int) -> Windows:
     if truncated := len(starts) > most:
         starts = [starts[i * (len(starts) - 1) // (most - 1)] for i in range(most)]
     return Windows(tuple(slice(start, start + size) for start in starts), truncated)
+
+
+def _in_latin(text: str) -> str:
+    """Words that can be read as Latin in Latin letters: those with a Latin letter, and all of them in a text that is a third Latin."""
+    letters = "".join(_WORD.findall(text))
+    latin = len(letters.encode("ascii", "ignore"))
+    everywhere = latin >= len(letters) / 3
+
+    def read(found: re.Match[str]) -> str:
+        word = found[0]
+        translated = word.translate(_LOOK_ALIKES)
+        disguised = translated.isascii() and (everywhere or any(letter.isascii() for letter in word))
+        return translated if disguised else word
+
+    return _WORD.sub(read, text) if latin else text
 
 
 def _without_piles(text: str) -> str:
