@@ -16,9 +16,9 @@ from .conftest import Command, wait_until
 def test_nothing_is_left_running(command: Callable[..., Command], how: signal.Signals) -> None:
     up = command("up", "--forum")
     up.wait_for("Loading the model")
-    assert len([name for name in up.processes() if "modq work" in name or "valkey" in name or "-D data" in name]) >= 3
+    assert wait_until(lambda: len([name for name in up.processes() if "modq work" in name or "valkey" in name or "-D data" in name]) >= 3)
     up.popen.send_signal(how)
-    up.popen.wait(10)
+    up.popen.wait(30)
     assert wait_until(lambda: not up.processes()), up.processes()
     assert up.popen.returncode == (-9 if how == signal.SIGKILL else 0)
 
@@ -32,7 +32,7 @@ def test_after_kill_9_of_everything_the_next_stack_starts_with_the_data(command:
     second.wait_for("Loading the model")
     assert _read(tmp_path) == (b"yes", 1)
     second.popen.send_signal(signal.SIGINT)
-    assert second.popen.wait(10) == 0
+    assert second.popen.wait(30) == 0
 
 
 def test_a_stack_that_is_stopped_takes_its_announcement_with_it(command: Callable[..., Command], tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_stack_that_is_stopped_takes_its_announcement_with_it(command: Callabl
     assert announced.stat().st_mode & 0o077 == 0
     password = json.loads(announced.read_text())["redis_url"].split(":")[2].partition("@")[0]
     up.popen.terminate()
-    up.popen.wait(10)
+    up.popen.wait(30)
     assert not announced.exists()
     assert password not in up.output
 

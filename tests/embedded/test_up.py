@@ -25,7 +25,7 @@ def test_a_worker_that_ends_is_started_again_and_the_forum_hides_what_is_toxic(c
     assert "What a lovely morning" in page
     assert "disgusting idiot" not in page
     up.popen.send_signal(signal.SIGINT)
-    assert up.popen.wait(15) == 0
+    assert up.popen.wait(30) == 0
     assert wait_until(lambda: not up.processes()), up.processes()
 
 

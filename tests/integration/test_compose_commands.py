@@ -152,7 +152,7 @@ def containers(tmp_path: Path, queue: Queue, empty_database_url: str) -> Iterato
 @contextmanager
 def busy_disk(folder: Path) -> Iterator[None]:
     """Somebody else has the disk of ``folder`` write, and wait until it is written, again and again."""
-    writes = "import os, sys\nwith open(sys.argv[1], 'wb') as file:\n while True: file.seek(0); file.write(bytes(2**27)); os.fsync(file)"
+    writes = "import os, sys\nwith open(sys.argv[1], 'wb') as file:\n while True: file.seek(0); file.write(bytes(2**24)); os.fsync(file)"
     with subprocess.Popen([sys.executable, "-c", writes, str(folder / "of-somebody-else")]) as writer:
         time.sleep(0.5)
         yield

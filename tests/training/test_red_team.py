@@ -79,7 +79,7 @@ def test_other_words_take_the_place_of_words_that_are_there() -> None:
 def test_the_command_attacks_a_real_adapter_and_writes_what_can_be_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, output = tmp_path / "ours.jsonl", tmp_path / "finds.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in [*TOXIC[:3], *SAFE[:3]]))
-    assert main(["red-team", "--data", str(data), "--output", str(output), "--rounds", "1", "--tries", "6"]) == 0
+    assert main(["red-team", "--data", str(data), "--output", str(output), "--rounds", "3", "--tries", "12"]) == 0
     assert "toxic, missed" in capsys.readouterr().out
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert len(rows) == len(read_examples(output)) > 0
