@@ -153,7 +153,9 @@ class Drain:
                 self._judge_batch(together)
         for entry in entries:
             if entry.suspect:
-                self._live_first()
+                # A suspect of the live lane has waited longer than any that come now.
+                if entry.lane != "live":
+                    self._live_first()
                 # If it kills the worker, it is to be the only one that had not come to its end.
                 self._committer.settle()
                 self._judge_suspect(entry)
