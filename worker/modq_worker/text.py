@@ -81,7 +81,7 @@ def _in_latin(text: str) -> str:
         disguised = translated.isascii() and (everywhere or any(letter.isascii() for letter in word))
         return translated if disguised else word
 
-    return _WORD.sub(read, text) if latin else text
+    return _WORD.sub(read, text) if 0 < latin < len(letters) else text
 
 
 def _without_piles(text: str) -> str:
