@@ -154,9 +154,11 @@ def busy_disk(folder: Path) -> Iterator[None]:
     """Somebody else has the disk of ``folder`` write, and wait until it is written, again and again."""
     writes = "import os, sys\nwith open(sys.argv[1], 'wb') as file:\n while True: file.seek(0); file.write(bytes(2**24)); os.fsync(file)"
     with subprocess.Popen([sys.executable, "-c", writes, str(folder / "of-somebody-else")]) as writer:
-        time.sleep(0.5)
-        yield
-        writer.kill()
+        try:
+            time.sleep(0.5)
+            yield
+        finally:
+            writer.kill()
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 150) -> None:

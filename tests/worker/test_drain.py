@@ -127,6 +127,18 @@ def during_pass(judge: ScriptedJudge) -> Callable[[int, Callable[[], object]], N
     return plan
 
 
+def before_the_first_pass(judge: ScriptedJudge, act: Callable[[], object]) -> None:
+    """Have ``act`` called when the judge has its first texts, and none of them has had a pass."""
+    judged = judge.score
+
+    def act_and_score(texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
+        if not judge.passes:
+            act()
+        return judged(texts, before_pass)
+
+    judge.score = act_and_score  # type: ignore[method-assign]
+
+
 def test_a_live_post_waits_for_the_pass_in_progress_and_not_for_the_batch(
     drain: Drain, publish: Callable[..., None], judge: ScriptedJudge, during_pass: Callable[..., None]
 ) -> None:
@@ -140,14 +152,7 @@ def test_a_live_post_that_comes_while_a_batch_of_the_backlog_is_made_ready_waits
     drain: Drain, publish: Callable[..., None], judge: ScriptedJudge
 ) -> None:
     publish(*posts(40, "old"), lane="backlog")
-    judged = judge.score
-
-    def publish_and_score(texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
-        if not judge.passes:
-            publish(Post("1", "urgent"))
-        return judged(texts, before_pass)
-
-    judge.score = publish_and_score  # type: ignore[method-assign]
+    before_the_first_pass(judge, lambda: publish(Post("1", "urgent")))
     drain.run()
     assert judge.passes[0] == ["urgent"]
 
@@ -290,14 +295,7 @@ def test_live_posts_go_before_the_next_suspect_and_none_is_under_way_while_it_is
     Inbox(connect(redis_url), "victim").read_new("backlog", 10)
     time.sleep(1.05)
     under_way: list[int] = []
-    judged = judge.score
-
-    def publish_and_score(texts: Sequence[str], before_pass: Callable[[], bool | None] = lambda: None) -> list[Score]:
-        if not judge.passes:
-            publish(Post("1", "urgent"))
-        return judged(texts, before_pass)
-
-    judge.score = publish_and_score  # type: ignore[method-assign]
+    before_the_first_pass(judge, lambda: publish(Post("1", "urgent")))
     during_pass(3, lambda: under_way.append(left_on_queue(redis) - 1))
     make_drain("rescuer").run()
     assert judge.passes == [["suspect 0"], ["urgent"], ["suspect 1"]]
