@@ -26,10 +26,7 @@ from modq_worker.backbone import GEMMA, find_backbone
 from modq_worker.classifier import Classifier
 from modq_worker.engine import Engine
 
-BULK_PASS = 1024
-"""Tokens of a pass where no live post waits (``MODQ_PASS_TOKENS``)."""
-
-CARD, MERGED, MODQ, CLEANED, BULK = "card's recipe", "card's recipe, merged", "modq", "modq, cleaned text too", "modq, bulk passes"
+CARD, MERGED, MODQ, CLEANED, SHORT = "card's recipe", "card's recipe, merged", "modq", "modq, cleaned text too", "modq, short passes"
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 2e-2}
 
 
@@ -91,13 +88,14 @@ class Comparison:
         self._card, self._merged = Recipe(base, adapter), Recipe(base, adapter, merged=True)
         self._modq = Classifier.load(adapter.folder, device="cpu", dtype=arguments.dtype)
         self._raw = _raw_only(self._modq, self._modq.engine)
-        self._bulk = _raw_only(self._modq, Engine(self._modq.engine.forward, budget=BULK_PASS))
+        # As the backlog is judged while live posts keep coming.
+        self._short = _raw_only(self._modq, Engine(self._modq.engine.forward, budget=self._modq.engine.short))
         # The recipe does not read on, so with longer texts the work would not be the same.
         lengths = {text: len(window) for text, [window, *more] in zip(texts, _windows(self._raw, texts), strict=True) if not more}
         self._texts = [text for text in texts if text in lengths]
         self._lengths = [lengths[text] for text in self._texts]
         self._left_out = len(texts) - len(self._texts)
-        self._scores: dict[str, dict[str, float]] = {name: {} for name in (CARD, MERGED, MODQ, BULK)}
+        self._scores: dict[str, dict[str, float]] = {name: {} for name in (CARD, MERGED, MODQ, SHORT)}
 
     def run(self) -> dict[str, Any]:
         """Measure, print, and return the figures."""
@@ -107,7 +105,7 @@ class Comparison:
             CARD: self._way(CARD, self._card.scores),
             MERGED: self._way(MERGED, self._merged.scores),
             MODQ: self._way(MODQ, _scores_by(self._raw)),
-            BULK: self._way(BULK, _scores_by(self._bulk)),
+            SHORT: self._way(SHORT, _scores_by(self._short)),
             CLEANED: self._way(CLEANED, _scores_by(self._modq)),
             **{f"matrices {name}": square_matrices(name) for name in (torch.float32, torch.bfloat16)},
         }
@@ -131,11 +129,11 @@ class Comparison:
 
     def _facts(self, costs: dict[str, list[Cost]], dtype: torch.dtype) -> dict[str, Any]:
         batch = self._texts[: self._batch]
-        per_post = operations(lambda: self._bulk.score(batch)) / len(set(batch))
+        per_post = operations(lambda: self._raw.score(batch)) / len(set(batch))
         matrices = costs[f"matrices {dtype}"]
-        fraction = {name: ratio([Cost(round(cost.done * per_post), cost.cpu_seconds, cost.wall_seconds) for cost in costs[name]], matrices) for name in (MODQ, BULK)}
-        speed = {name: Spread.of([cost.per_cpu_second for cost in costs[name]]) for name in (CARD, MERGED, MODQ, BULK, CLEANED)}
-        times = {name: ratio(costs[name], costs[CARD]) for name in (MODQ, BULK, CLEANED)}
+        fraction = {name: ratio([Cost(round(cost.done * per_post), cost.cpu_seconds, cost.wall_seconds) for cost in costs[name]], matrices) for name in (MODQ, SHORT)}
+        speed = {name: Spread.of([cost.per_cpu_second for cost in costs[name]]) for name in (CARD, MERGED, MODQ, SHORT, CLEANED)}
+        times = {name: ratio(costs[name], costs[CARD]) for name in (MODQ, SHORT, CLEANED)}
         what = f"judge, {self._adapter.base.name.rpartition('/')[2]} in {str(dtype).removeprefix('torch.')}"
         ordered = sorted(self._lengths)
         return {
@@ -150,24 +148,24 @@ class Comparison:
                 "padding_of_the_recipe": round(self._card.padding(self._texts), 3),
                 "cleaning_changes": round(sum(len(self._modq.readings(text)) > 1 for text in self._texts) / len(self._texts), 3),
             },
-            "pass_tokens": {MODQ: self._modq.engine.budget, BULK: BULK_PASS},
+            "pass_tokens": {MODQ: self._modq.engine.budget, SHORT: self._modq.engine.short},
             "posts_per_cpu_second": speed,
             "times_the_recipe": times,
-            "times_the_recipe_merged": {name: ratio(costs[name], costs[MERGED]) for name in (MODQ, BULK, CLEANED)},
+            "times_the_recipe_merged": {name: ratio(costs[name], costs[MERGED]) for name in (MODQ, SHORT, CLEANED)},
             "matrices_gflops": {str(name).removeprefix("torch."): _rate(costs[f"matrices {name}"]) for name in (torch.float32, torch.bfloat16)},
             "fraction_of_matrix_rate": fraction,
             "scores": self._agreement(dtype),
             # What the README's table is made of.
             "findings": [
                 {"what": f"{what}, {name}", "unit": "posts per CPU second", "ours": speed[name], "yardstick": speed[CARD], "times": times[name]}
-                for name in (MODQ, BULK)
+                for name in (MODQ, SHORT)
             ],
         }
 
     def _agreement(self, dtype: torch.dtype) -> dict[str, Any]:
         """How far modq's scores are from the recipe's, and the labels that differ in the band of the threshold and outside of it."""
         threshold, band = self._adapter.threshold, TOLERANCE[dtype]
-        pairs = [(score, self._scores[CARD][text]) for name in (MODQ, BULK) for text, score in self._scores[name].items()]
+        pairs = [(score, self._scores[CARD][text]) for name in (MODQ, SHORT) for text, score in self._scores[name].items()]
         furthest = max(abs(ours - its) for ours, its in pairs)
         flipped = [its for ours, its in pairs if (ours >= threshold) != (its >= threshold)]
         outside = sum(abs(its - threshold) > band for its in flipped)
@@ -208,7 +206,7 @@ def _print(facts: dict[str, Any]) -> None:
     for name, speed in facts["posts_per_cpu_second"].items():
         against = [str(facts[key].get(name, "")) for key in ("times_the_recipe", "times_the_recipe_merged")]
         print(f"{name:<26}{speed!s:<26}{against[0]:<26}{against[1]}")
-    print(f"passes of {facts['pass_tokens'][MODQ]} tokens, bulk passes of {facts['pass_tokens'][BULK]}; cleaning changes {posts['cleaning_changes']:.1%} of the posts")
+    print(f"passes of {facts['pass_tokens'][MODQ]} tokens, short passes of {facts['pass_tokens'][SHORT]}; cleaning changes {posts['cleaning_changes']:.1%} of the posts")
     for name, rate in facts["matrices_gflops"].items():
         print(f"square matrices, {name}: {rate!s} GFLOP/s")
     for name, fraction in facts["fraction_of_matrix_rate"].items():

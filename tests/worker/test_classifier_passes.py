@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -60,6 +61,16 @@ def test_a_short_pass_has_a_part_of_the_tokens() -> None:
     lengths = [10] * 60
     assert {len(chosen) for chosen in passes_of(lengths, 300, pads=False)} == {30}
     assert {len(chosen) for chosen in passes_of(lengths, 300, pads=False, short=True)} == {30 // SHORT}
+
+
+@pytest.mark.parametrize(
+    ("whole", "short", "tokens"),
+    [(math.inf, 3600, (512, 512)), (math.inf, 0, (512, 48)), (3600, 0, (512, 48)), (0, 3600, (128, 128)), (0, 0, (128, 48))],
+)
+def test_passes_are_fitted_to_a_time_and_a_short_one_is_no_longer_than_a_whole_one(whole: float, short: float, tokens: tuple[int, int]) -> None:
+    engine = Engine(RecordingModel(pads=False), budget=512)
+    engine.fit(whole, short)
+    assert (engine.budget, engine.short) == tokens
 
 
 class CrampedModel:

@@ -26,10 +26,12 @@ from modq_worker.tokens import Tokens, Window
 from modq_worker.verdict import Score
 
 PASS_TOKENS: Final = {"cpu": 512, "cuda": 16_384}
-"""A pass of this many tokens uses the device well; a larger one only makes live posts wait longer behind it."""
+"""A pass of this many tokens uses the device well; a larger one only makes a live post wait longer behind it."""
 
-CPU_PASS_SECONDS: Final = 0.03
-"""On a slow CPU a pass is made smaller until it takes so long, because a live post may have to wait for it to end."""
+CPU_PASS_SECONDS: Final = 0.1
+"""A slow CPU, or a large model on one, gets smaller passes: a live post may have to wait for one of the backlog to end."""
+CPU_SHORT_PASS_SECONDS: Final = 0.01
+"""The backlog's passes take so long while live posts keep coming."""
 
 
 class Classifier:
@@ -76,8 +78,8 @@ class Classifier:
         model = load_model(adapter, base, pad=tokens.pad, device=place, dtype=choose_dtype(dtype, place))
         forward = (PackedModel if PackedModel.fits(model) else PaddedModel)(model, pad=tokens.pad)
         engine = Engine(forward, budget=pass_tokens or PASS_TOKENS[place.type])
-        if pass_tokens is None and place.type == "cpu":
-            engine.fit(CPU_PASS_SECONDS)
+        if place.type == "cpu":
+            engine.fit(math.inf if pass_tokens else CPU_PASS_SECONDS, CPU_SHORT_PASS_SECONDS)
         return cls(adapter, tokens, engine)
 
     def score(self, texts: Sequence[str], before_pass: BeforePass = lambda: None) -> list[Score]:

@@ -14,7 +14,7 @@ from modq_worker.judge import BeforePass
 from modq_worker.tokens import Window
 
 SHORT: Final = 3
-"""A short pass has so many times fewer tokens: on a CPU it keeps a live post waiting for some 10 ms, and judges a quarter less in the same time."""
+"""A short pass has so many times fewer tokens, unless it was fitted to a time."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,13 +55,17 @@ class Engine:
         self.forward = forward
         self.budget = budget
         """Tokens of one pass; halved for good whenever the device has no memory for it."""
+        self.short = max(1, budget // SHORT)
+        """Tokens of a short pass, in which less is judged in the same time."""
 
-    def fit(self, seconds: float) -> None:
-        """Lower the budget, to 128 at the least, until a pass of typical windows takes about ``seconds`` of this machine's cores."""
+    def fit(self, whole: float, short: float) -> None:
+        """Let a pass take ``whole`` seconds of this machine's cores at most, and a short one ``short``; but 128 and 48 tokens at least."""
         probe = [(0,) * 32] * 8
         # In CPU seconds, so that whatever else starts at the same moment does not slow the worker for good.
         fastest = min(timeit.repeat(lambda: self.forward(probe), timer=time.process_time, number=1, repeat=5)) / torch.get_num_threads()
-        self.budget = min(self.budget, max(128, int(256 * seconds / fastest)))
+        per_second = sum(map(len, probe)) / fastest
+        self.budget = int(min(self.budget, max(128, whole * per_second)))
+        self.short = int(min(self.budget, max(48, short * per_second)))
 
     def logits(self, windows: Sequence[Window], before_pass: BeforePass) -> torch.Tensor:
         """The logits of each window, in order: float32 on the CPU, shape ``(len(windows), forward.outputs)``.
@@ -72,7 +76,7 @@ class Engine:
         # Like lengths go together: they are attended to together, and need no padding where there is any.
         waiting = sorted(range(len(windows)), key=lambda position: len(windows[position]))
         while waiting:
-            budget = self.budget // SHORT if before_pass() else self.budget
+            budget = self.short if before_pass() else self.budget
             positions = waiting[: fitting((len(windows[position]) for position in waiting), budget, pads=self.forward.pads)]
             try:
                 logits[positions] = self.forward([windows[position] for position in positions])
@@ -86,6 +90,7 @@ class Engine:
 
     def _shrink(self) -> None:
         self.budget = max(1, self.budget // 2)
+        self.short = min(self.short, self.budget)
         logger.warning("the device is out of memory: passes are limited to %d tokens from now on", self.budget)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -60,7 +60,12 @@ class Settings(BaseSettings):
         "auto", description="Precision of the model; auto takes bfloat16 where the hardware is fast at it, else float32."
     )
     threads: int = Field(1, ge=1, description="CPU threads of one worker's model. One worker per core beats one worker with many threads.")
-    pass_tokens: int | None = Field(None, ge=64, description="Tokens of one forward pass. Default: on a CPU as many as take about 30 ms, 512 at most; 16384 on a GPU. More is faster in bulk and keeps live posts waiting longer; while they come, the backlog's passes take a third of it.")
+    pass_tokens: int | None = Field(
+        None,
+        ge=64,
+        description="Tokens of one forward pass. Default: 512 on a CPU, or as many as take 100 ms, if these are fewer; 16384 on a GPU. More keeps a live post waiting longer behind the backlog's pass in progress; "
+        "while live posts keep coming, the backlog's passes are shorter: as many tokens as take about 10 ms on a CPU, a third on a GPU.",
+    )
     max_windows: int = Field(
         16, ge=2, description="Windows of a long text that are judged; of a longer one they are spread evenly and the verdict says truncated."
     )
