@@ -60,6 +60,11 @@ def test_the_shipped_adapter_scores_as_the_cards_recipe_and_flips_no_label(shipp
         assert [score >= threshold for score, _ in clear] == [its >= threshold for _, its in clear]
 
 
+def test_a_model_whose_tokenizer_knows_no_emoji_reads_them_by_name(shipped: Classifier) -> None:
+    monkey, sunflower, spelled = shipped.score(["my neighbours are \U0001f412", "my neighbours are \U0001f33b", "my neighbours are monkey"])
+    assert monkey.toxic == spelled.toxic != sunflower.toxic
+
+
 @pytest.mark.parametrize("text", ["\u0301" * 1_000_000, "a" * 1_000_000, "\U0001f600" * 100_000, "]" * 100_000], ids=["marks", "letters", "emoji", "brackets"])
 def test_a_hostile_text_costs_no_more_than_its_windows(shipped: Classifier, text: str) -> None:
     passes: list[float] = []

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modq.post import MAX_TEXT_CHARS
-from modq_worker.text import clean, readings, windows
+from modq_worker.text import clean, readings, spell_emoji, windows
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,21 @@ def test_a_plain_text_is_read_once_and_a_disguised_one_twice() -> None:
     assert readings("an i\u200bdiot") == ("an i\u200bdiot", "an idiot")
 
 
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("you \U0001f412!", "you  monkey !"),
+        ("\U0001f595\U0001f595\U0001f595 them", " middle finger  them"),
+        ("no no \u2764\ufe0f\U0001f3f3\ufe0f\u200d\U0001f308", "no no  red heart  rainbow flag "),
+        ("\U0001f44d\U0001f3ff \U0001f44d\U0001f3fb", " thumbs up   thumbs up "),
+        ("na\u00efve :monkey: caf\u00e9", "na\u00efve :monkey: caf\u00e9"),
+    ],
+    ids=["one", "a row of one", "joined", "skin tones", "none"],
+)
+def test_an_emoji_is_spelled_by_its_name_and_without_its_skin_tone(text: str, spelled: str) -> None:
+    assert spell_emoji(text) == spelled
+
+
 def test_what_no_tokenizer_takes_is_replaced() -> None:
     assert readings("a\x00b\ud800c") == ("a\ufffdb\ufffdc",)
 
@@ -66,6 +81,13 @@ def test_a_hostile_text_is_cleaned_within_a_second(hostile: str) -> None:
     began = time.process_time()
     assert len(clean(hostile)) <= MAX_TEXT_CHARS
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("hostile", ["\U0001f602\U0001f62d" * (MAX_TEXT_CHARS // 2), "\U0001f468\u200d" * (MAX_TEXT_CHARS // 2)], ids=["in turn", "joined"])
+def test_the_longest_text_of_emoji_is_spelled_within_two_seconds(hostile: str) -> None:
+    began = time.process_time()
+    assert len(spell_emoji(hostile)) < 30 * MAX_TEXT_CHARS
+    assert time.process_time() - began < 2
 
 
 def test_no_other_character_begins_with_a_mark_once_normalised() -> None:

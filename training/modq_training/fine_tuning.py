@@ -26,6 +26,8 @@ from modq_training.dataset import Example, InvalidDataset, Split, draw
 from modq_training.disguise import disguise
 from modq_training.recipe import Mix, Recipe
 from modq_training.trainable import build_model, load_tokenizer, save_weights
+from modq_worker.text import spell_emoji
+from modq_worker.tokens import knows_emoji
 
 LOG = "measured/training_log.jsonl"
 VALIDATION_ROWS = 2000
@@ -198,10 +200,11 @@ def rule_targets(row: Example, rules: Sequence[str], mix: Mix) -> list[float]:
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    """Token ids of each text. What looks like a control token in a text is text: whoever writes a post must not steer the model."""
+    """Token ids of each text, emoji read as the worker reads them. What looks like a control token in a text is text: whoever writes a post must not steer the model."""
     if not texts:
         return []
-    ids: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=max_tokens, split_special_tokens=True)["input_ids"]
+    read = list(texts) if knows_emoji(tokenizer) else [spell_emoji(text) for text in texts]
+    ids: list[list[int]] = tokenizer(read, truncation=True, max_length=max_tokens, split_special_tokens=True)["input_ids"]
     return ids
 
 

@@ -21,7 +21,7 @@ from modq_worker.judge import BeforePass
 from modq_worker.lora import load_model, load_tokenizer
 from modq_worker.packed import PackedModel
 from modq_worker.padded import PaddedModel
-from modq_worker.text import readings
+from modq_worker.text import readings, spell_emoji
 from modq_worker.tokens import Tokens, Window
 from modq_worker.verdict import Score
 
@@ -80,7 +80,7 @@ class Classifier:
         engine = Engine(forward, budget=pass_tokens or PASS_TOKENS[place.type])
         if place.type == "cpu":
             engine.fit(math.inf if pass_tokens else CPU_PASS_SECONDS, CPU_SHORT_PASS_SECONDS)
-        return cls(adapter, tokens, engine)
+        return cls(adapter, tokens, engine, readings if tokens.knows_emoji else lambda text: readings(spell_emoji(text)))
 
     def score(self, texts: Sequence[str], before_pass: BeforePass = lambda: None) -> list[Score]:
         """The score of each text, in order. What else is in the call changes it by rounding only.

@@ -1,4 +1,4 @@
-"""What the classifier reads of a text: the text itself, the text with its disguises taken off, and windows over long ones."""
+"""What the classifier reads of a text: the text itself, emoji by name, the text with its disguises taken off, and windows over long ones."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import unicodedata
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
+
+import emoji
 
 from modq.post import MAX_TEXT_CHARS
 
@@ -24,6 +26,9 @@ _LOOK_ALIKES: Final = str.maketrans(
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _MOST_MARKS: Final = 4
 """Combining marks in a row that some language needs; a longer pile is decoration."""
+# Of bounded length, since the library takes quadratic time, or worse, for a chain of joiners.
+_MAYBE_EMOJI: Final = re.compile(r"[^\x00-\x7f]{1,64}")
+_SKIN_TONE: Final = re.compile(r"_(?:medium-)?(?:light|medium|dark)_skin_tone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,14 @@ def readings(text: str) -> tuple[str, ...]:
     legible = _NO_CHARACTER.sub("\ufffd", text)
     cleaned = clean(legible)
     return (legible,) if cleaned.split() == legible.split() else (legible, cleaned)
+
+
+def spell_emoji(text: str) -> str:
+    """``text`` with the English name of each emoji in its place, for a model that knows no emoji; a row of the same is named once.
+
+    Skin tones are left out: what people say of themselves by one is no part of what they do to others.
+    """
+    return _MAYBE_EMOJI.sub(lambda found: _spelled(found[0]), text)
 
 
 def clean(text: str) -> str:
@@ -67,6 +80,18 @@ def windows(tokens: int, *, size: int, stride: int, most: int) -> Windows:
     if truncated := len(starts) > most:
         starts = [starts[i * (len(starts) - 1) // (most - 1)] for i in range(most)]
     return Windows(tuple(slice(start, start + size) for start in starts), truncated)
+
+
+def _spelled(part: str) -> str:
+    spelled: list[str] = []
+    for (_, is_text), same in groupby(emoji.analyze(part, non_emoji=True), lambda token: (token.chars, isinstance(token.value, str))):
+        first = next(same)
+        if is_text:
+            spelled += [first.chars, *(token.chars for token in same)]
+        else:
+            name = _SKIN_TONE.sub("", emoji.demojize(first.chars, delimiters=("", "")))
+            spelled.append(f" {name.replace('_', ' ')} ")
+    return "".join(spelled)
 
 
 def _in_latin(text: str) -> str:

@@ -30,6 +30,7 @@ class Tokens:
             raise AdapterRefused("The adapter's tokenizer is of the slow kind, for which modq has no use.")
         # First: a call of the tokenizer sets its backend's switches back.
         self._prefix, self._suffix = _special_tokens_around(tokenizer)
+        self.knows_emoji = knows_emoji(tokenizer)
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
@@ -51,6 +52,11 @@ class Tokens:
         cover = windows(len(ids), size=self._room, stride=self._stride, most=self._max_windows)
         framed = ((*self._prefix, *ids[part], *self._suffix) or (self.pad,) for part in cover.parts)
         return Reading(tuple(framed), cover.truncated)
+
+
+def knows_emoji(tokenizer: Any) -> bool:
+    """Whether the tokenizer tells one emoji from another; BERT's vocabulary has none."""
+    return tokenizer.unk_token_id not in tokenizer("\U0001f602")["input_ids"]
 
 
 def _special_tokens_around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
