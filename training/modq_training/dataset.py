@@ -23,6 +23,7 @@ from typing import Any, TextIO
 
 from modq.errors import ModqError
 from modq_training.recipe import Mix
+from modq_worker.text import spell_emoji
 
 
 class InvalidDataset(ModqError):
@@ -151,8 +152,8 @@ def normalise(text: str) -> str:
 
 
 def words_of(text: str) -> str:
-    """The text's words, in order, without punctuation or repeats: what near-copies share. Of a text without words, the text."""
-    normalised = normalise(text)
+    """The text's words, those of emoji's names among them, in order, without punctuation or repeats: what near-copies share. Of a text without words, the text."""
+    normalised = normalise(spell_emoji(text))
     return " ".join(dict.fromkeys(re.findall(r"\w+", normalised))) or normalised
 
 
