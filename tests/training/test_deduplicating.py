@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modq_training.dataset import Example, deduplicate
+from modq_training.dataset import Example, deduplicate, words_of
 
 
 def test_copies_that_differ_in_case_width_or_spacing_are_one() -> None:
@@ -17,6 +17,10 @@ def test_a_text_that_two_sources_label_differently_is_left_out() -> None:
 
 def test_an_emoji_makes_another_text() -> None:
     assert len(deduplicate([Example("I love 💊", 0, "a"), Example("I love 🐶", 1, "a")])) == 2
+
+
+def test_texts_that_differ_in_an_emoji_only_are_no_near_copies() -> None:
+    assert words_of("our street \U0001f973") != words_of("our street \U0001f92e")
 
 
 def test_empty_texts_are_left_out() -> None:
