@@ -76,13 +76,13 @@ def test_what_is_safe_breaks_no_rule_and_what_is_not_breaks_its_own(train: list[
 
 
 def test_every_group_stands_on_both_sides_so_that_its_name_tells_nothing(grammar: Grammar) -> None:
-    examples = written(grammar, "train", 24_000)
+    examples = written(grammar, "train", 60_000)
     for group in grammar.slots["group"]:
         assert isinstance(group, dict)
         named = re.compile(r"\b({})\b".format("|".join(map(re.escape, group.values()))), re.IGNORECASE)
         labels = [example.label for example in examples if named.search(example.text)]
         assert len(labels) > 15
-        assert 0.2 < sum(labels) / len(labels) < 0.8
+        assert 0.25 < sum(labels) / len(labels) < 0.75
 
 
 def test_the_same_seed_writes_the_same_and_another_seed_writes_others(grammar: Grammar) -> None:
